@@ -1,0 +1,111 @@
+package supervisor
+
+import (
+	"errors"
+	"time"
+)
+
+// ErrBusy is what Restart answers while another restart has not yet been
+// decided. The error that wraps it says which generation is where.
+var ErrBusy = errors.New("a restart is in progress")
+
+// ErrStopping is what Restart answers once the instance has been told to stop.
+var ErrStopping = errors.New("the instance is stopping")
+
+// EventKind says what an Event tells.
+type EventKind string
+
+// The events of a restart, in the order in which a good one tells them, then
+// those of a bad one, then those of the instance's end.
+const (
+	EventStarting EventKind = "starting" // a generation was launched; PID is its first process
+	EventAdopted  EventKind = "adopted"  // it got a held socket at its bind(); Address says which
+	EventReady    EventKind = "ready"    // it waits for connections on every socket it adopted
+	EventServing  EventKind = "serving"  // the old generation was quiesced: every new connection is this one's
+	EventDraining EventKind = "draining" // a generation has Connections left; told again whenever the count falls
+	EventDrained  EventKind = "drained"  // it has none left
+	EventHammer   EventKind = "hammer"   // its drain deadline came, or USR2; Connections were left
+	EventStopping EventKind = "stopping" // it was sent the stop signal
+	EventKilled   EventKind = "killed"   // it outlived kill-after and was sent SIGKILL
+	EventGone     EventKind = "gone"     // its last process has ended; Cut connections were lost
+
+	EventFailed  EventKind = "failed"  // the restart failed: Reason says why; the serving generation serves on
+	EventResumed EventKind = "resumed" // a quiesced generation accepts again (rollback after the quiesce)
+
+	EventStopped EventKind = "stopped" // the last generation ended: the instance ends with ExitCode
+	EventWarning EventKind = "warning" // something to know that is not a failure; Reason tells
+)
+
+// Event is one thing that happened in an instance, told as it happens.
+type Event struct {
+	Time        time.Time `json:"time"`
+	Kind        EventKind `json:"kind"`
+	Generation  int       `json:"generation,omitempty"` // the generation that it is about
+	PID         int       `json:"pid,omitempty"`        // that generation's first process
+	After       float64   `json:"after_s,omitempty"`    // seconds since the restart (or the stop) began
+	Address     string    `json:"address,omitempty"`    // of EventAdopted: "tcp 127.0.0.1:8080"
+	Connections int       `json:"connections,omitempty"`
+	Cut         int       `json:"cut,omitempty"`
+	ExitCode    int       `json:"exit_code,omitempty"` // of EventStopped
+	Reason      string    `json:"reason,omitempty"`
+}
+
+// RestartOptions are what one restart may have different from the instance.
+type RestartOptions struct {
+	// ReadyTimeout bounds the time from launch to ready; 0 takes the
+	// instance's. A new generation that is not ready by then is ended.
+	ReadyTimeout time.Duration `json:"ready_timeout_ns,omitempty"`
+}
+
+// Restarter is what the control socket needs of an instance.
+type Restarter interface {
+	// Restart begins a restart. It fails with an error that wraps ErrBusy or
+	// ErrStopping if none can begin. The channel tells every event of the
+	// instance from here on, until the restart was decided and the old
+	// generation has gone, or cancel is called; then it is closed.
+	Restart(RestartOptions) (events <-chan Event, cancel func(), err error)
+	// Stop ends the program as a TERM to hupt does. The channel is closed
+	// after EventStopped.
+	Stop() (events <-chan Event, cancel func())
+	// Status says how the instance is.
+	Status() Status
+}
+
+// Status is how an instance is at one moment.
+type Status struct {
+	Version     string             `json:"version"`
+	PID         int                `json:"pid"` // of hupt itself; it never changes
+	Name        string             `json:"name,omitempty"`
+	Command     []string           `json:"command"`
+	Path        string             `json:"path"` // of the program, as it was resolved at the last launch
+	Dir         string             `json:"dir"`
+	Started     time.Time          `json:"started"`
+	State       string             `json:"state"`     // "running", "restarting", "stopping"
+	Restarts    int                `json:"restarts"`  // that succeeded
+	Rollbacks   int                `json:"rollbacks"` // restarts that failed
+	Cut         int                `json:"cut"`       // connections lost at a hammer, ever
+	Stops       map[string]uint64  `json:"stops"`     // ptrace stops by kind ("signal", "clone", "seccomp:bind"…)
+	Injected    uint64             `json:"injected"`  // system calls that hupt made inside the program, ever
+	Generations []GenerationStatus `json:"generations"`
+}
+
+// GenerationStatus is how one generation is.
+type GenerationStatus struct {
+	Number      int            `json:"number"`
+	State       string         `json:"state"` // "starting", "serving", "draining", "stopping"
+	PID         int            `json:"pid"`   // its first process, or the one that took its place
+	PIDs        []int          `json:"pids"`
+	Started     time.Time      `json:"started"`
+	RSS         int64          `json:"rss_bytes"`   // resident memory of all its processes
+	Connections int            `json:"connections"` // accepted ones that are open
+	Sockets     []SocketStatus `json:"sockets"`
+}
+
+// SocketStatus is one listening socket of a generation.
+type SocketStatus struct {
+	Network string `json:"network"` // "tcp4", "tcp6"
+	Address string `json:"address"` // "127.0.0.1:8080", "[::]:80"
+	Adopted bool   `json:"adopted"` // it was handed over by the generation before
+	Queue   int    `json:"queue"`   // connections that wait for accept()
+	Backlog int    `json:"backlog"` // how many may wait
+}
