@@ -1,0 +1,34 @@
+package supervisor
+
+import (
+	"errors"
+	"syscall"
+	"time"
+)
+
+// What can keep a program from being launched under hupt. Errors of New, Run
+// and Restart wrap these.
+var (
+	ErrNotFound        = errors.New("command not found")
+	ErrNotExecutable   = errors.New("not executable")
+	ErrPtraceForbidden = errors.New("ptrace is forbidden here")
+	ErrSeccompMissing  = errors.New("seccomp filters are not available here")
+)
+
+// Config is what an instance is told when it begins.
+type Config struct {
+	Version string   // of hupt, for Status
+	Name    string   // by which `hupt restart` may call the instance; may be empty
+	Command []string // program and its arguments; the program is looked up afresh at every launch
+
+	ReadyTimeout time.Duration // from launch to ready, else the restart is rolled back
+	DrainTimeout time.Duration // from quiesce to the hammer; negative: never
+	KillAfter    time.Duration // from the stop signal to SIGKILL
+
+	StopSignal    syscall.Signal // ends an old generation
+	RestartSignal syscall.Signal // to hupt or to the program begins a restart; 0: none does
+
+	AllowIOUring bool // let io_uring_setup pass, whose binds and accepts hupt can't see
+
+	Report func(Event) // told every event, one at a time, on a goroutine of the supervisor's; must not block
+}
