@@ -1,0 +1,72 @@
+// Package seccomp says which system calls of a program stop for hupt, as
+// rules, and turns the rules into BPF through go-seccomp-bpf.
+//
+// As little as can be is trapped: RET_TRACE costs about 12 µs a call, and it
+// gives ENOSYS to whoever makes the call when no tracer is left (seccomp(2)).
+// The kernel caches the verdict of calls that a filter always allows (Linux
+// 5.11, CONFIG_SECCOMP_FILTER), so accept, read, write and epoll stay free.
+package seccomp
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+
+	bpf "github.com/elastic/go-seccomp-bpf"
+)
+
+// Traced are the system calls that stop under hupt, by name.
+//
+// bind is where a held socket is adopted; listen tells that the program means
+// to serve on it. Both run a few times in the life of a program.
+var Traced = []string{"bind", "listen"}
+
+// Options choose what the filter does beside tracing.
+type Options struct {
+	// AllowIOUring lets io_uring_setup pass. Otherwise it gives ENOSYS, as on
+	// a kernel without io_uring: a ring can bind, listen and accept, and no
+	// filter sees what goes through it.
+	AllowIOUring bool
+}
+
+// policy is the rules. Calls that hupt does not handle, those by int 0x80 and
+// those of the x32 ABI included, run as they would without a filter: the
+// assembler lets another architecture through by the default action, and x32
+// gets ENOSYS, as it does from a kernel built without it.
+func policy(o Options) bpf.Policy {
+	groups := []bpf.SyscallGroup{{Names: Traced, Action: bpf.ActionTrace}}
+	if !o.AllowIOUring {
+		groups = append(groups, bpf.SyscallGroup{
+			Names:  []string{"io_uring_setup"},
+			Action: errnoAction(syscall.ENOSYS),
+		})
+	}
+	return bpf.Policy{DefaultAction: bpf.ActionAllow, Syscalls: groups}
+}
+
+// errnoAction is SECCOMP_RET_ERRNO with errno in its low 16 bits
+// (seccomp(2)); the library's own ActionErrno is always EPERM.
+func errnoAction(errno syscall.Errno) bpf.Action {
+	const retErrno = 0x00050000
+	return bpf.Action(retErrno | uint32(errno))
+}
+
+// Load puts the filter on the calling thread, which must be locked to its
+// goroutine, and which every program that it executes inherits it from.
+//
+// It first tries without no_new_privs, which would take the power from
+// set-uid programs and file capabilities. The kernel allows that only to a
+// holder of CAP_SYS_ADMIN in its user namespace and gives EACCES to others
+// (seccomp(2)); noNewPrivs tells that the bit had to be set.
+func Load(o Options) (noNewPrivs bool, err error) {
+	f := bpf.Filter{Policy: policy(o)}
+	err = bpf.LoadFilter(f)
+	if errors.Is(err, syscall.EACCES) {
+		f.NoNewPrivs = true
+		err = bpf.LoadFilter(f)
+	}
+	if err != nil {
+		return false, fmt.Errorf("load seccomp filter: %w", err)
+	}
+	return f.NoNewPrivs, nil
+}

@@ -1,0 +1,91 @@
+package stage2
+
+import (
+	"encoding/gob"
+	"errors"
+	"os"
+	"runtime"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"hupt/seccomp"
+)
+
+// Requested reports whether this process was started to be stage 2 or the
+// doorbell, rather than hupt.
+func Requested() bool {
+	return len(os.Args) > 0 && (os.Args[0] == Arg0 || os.Args[0] == DoorbellArg0)
+}
+
+// Main is the whole life of such a process. It does not return.
+func Main() {
+
+	if os.Args[0] == DoorbellArg0 {
+		doorbell()
+	}
+	fd, err := strconv.Atoi(os.Args[1])
+	if err != nil {
+		os.Exit(125)
+	}
+	unix.CloseOnExec(fd)
+	sock := os.NewFile(uintptr(fd), "launcher")
+	var spec Spec
+	if err := gob.NewDecoder(sock).Decode(&spec); err != nil {
+		os.Exit(125) // hupt has gone: there is nobody to tell
+	}
+	enc := gob.NewEncoder(sock)
+	r := spec.exec(func(r Reply) { enc.Encode(r) })
+	enc.Encode(r)
+	os.Exit(125)
+}
+
+func init() {
+	if Requested() {
+		// Locking in init keeps main on the process's first thread.
+		runtime.LockOSThread()
+	}
+}
+
+// exec becomes the program, or says why it could not.
+func (s Spec) exec(ready func(Reply)) Reply {
+	fail := func(step, path string, err error) Reply {
+		var errno syscall.Errno
+		errors.As(err, &errno)
+		return Reply{Step: step, Path: path, Errno: int(errno), Message: err.Error()}
+	}
+	if err := os.Chdir(s.Dir); err != nil {
+		return fail("chdir", s.Dir, err)
+	}
+	path, err := lookup(s.Command[0], s.Env)
+	if err != nil {
+		return fail("lookup", path, err)
+	}
+	nnp, err := seccomp.Load(seccomp.Options{AllowIOUring: s.AllowIOUring})
+	if err != nil {
+		return fail("seccomp", path, err)
+	}
+	ready(Reply{Path: path, NoNewPrivs: nnp})
+	if err := s.Signals.restore(); err != nil {
+		return fail("signals", path, err)
+	}
+	// syscall.Exec, unlike a raw execve, gives back the soft RLIMIT_NOFILE
+	// that Go's runtime raised at its start.
+	err = syscall.Exec(path, s.Command, s.Env)
+	if err == syscall.ENOEXEC {
+		// A script without #! is the shell's, as with execvp(3).
+		err = syscall.Exec("/bin/sh", append([]string{"sh", path}, s.Command[1:]...), s.Env)
+	}
+	return fail("execve", path, err)
+}
+
+// doorbell sleeps for ever. Its only use is that it is traced: a signal to it
+// stops it, and the stop wakes the tracer's wait4, which nothing else does
+// (Go's handlers are SA_RESTART). It dies with the tracer's thread.
+func doorbell() {
+	unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
+	for {
+		unix.Pause()
+	}
+}
