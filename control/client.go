@@ -1,0 +1,215 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hupt/supervisor"
+)
+
+const (
+	// answerTimeout is how long an instance may take to begin an answer.
+	answerTimeout = 5 * time.Second
+	// maxAnswer bounds what a client reads of one answer or event: an instance
+	// is another user's program when root asks.
+	maxAnswer = 16 << 20
+)
+
+// Instance is a running `hupt run`, as seen by a client.
+type Instance struct {
+	Socket string            // path of its control socket
+	PID    int               // of hupt, from the socket's name
+	UID    int               // whose it is
+	Status supervisor.Status // as of Find; zero if Err is set
+	Err    error             // why it did not answer; wraps ErrNoAnswer
+
+	peerPID int // who answered at last, as our pid namespace sees it; 0 if it does not
+}
+
+// String names an instance shortly for lists and errors.
+func (i *Instance) String() string {
+	name := i.Status.Name
+	if name == "" && len(i.Status.Command) > 0 {
+		name = i.Status.Command[0]
+	}
+	if name == "" {
+		return fmt.Sprintf("%d", i.PID)
+	}
+	return fmt.Sprintf("%d (%s)", i.PID, name)
+}
+
+// Refresh asks for the status anew.
+func (i *Instance) Refresh(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	response, err := i.do(ctx, http.MethodGet, "/v1/status", nil)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	var status supervisor.Status
+	if err := json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(&status); err != nil {
+		return errorf(ErrNoAnswer, "hupt %d answers with something that is not its status: %v", i.PID, err)
+	}
+	i.Status = status
+	return nil
+}
+
+// Restart begins a restart; the stream tells of it. Errors wrap
+// supervisor.ErrBusy or ErrStopping if none can begin. Closing the stream or
+// ending ctx stops only the telling.
+func (i *Instance) Restart(ctx context.Context, options supervisor.RestartOptions) (*Stream, error) {
+	return i.stream(ctx, "/v1/restart", options)
+}
+
+// Stop asks the instance to end its program and itself.
+func (i *Instance) Stop(ctx context.Context) (*Stream, error) {
+	return i.stream(ctx, "/v1/stop", struct{}{})
+}
+
+// Gone gives a channel that is closed when hupt itself has ended. Call it
+// after it has answered and before Stop, so that the pid can't have come
+// again. It works by pidfd_open (Linux 5.3); a hupt that our pid namespace
+// does not see counts as gone at once.
+func (i *Instance) Gone() (<-chan struct{}, error) {
+	gone := make(chan struct{})
+	if i.peerPID == 0 {
+		close(gone)
+		return gone, nil
+	}
+	fd, err := unix.PidfdOpen(i.peerPID, 0)
+	if errors.Is(err, syscall.ESRCH) {
+		close(gone)
+		return gone, nil
+	}
+	if err != nil {
+		return nil, os.NewSyscallError("pidfd_open", err)
+	}
+	go func() {
+		defer close(gone)
+		defer unix.Close(fd)
+		for {
+			_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
+			if err != unix.EINTR {
+				return
+			}
+		}
+	}()
+	return gone, nil
+}
+
+func (i *Instance) stream(ctx context.Context, path string, body any) (*Stream, error) {
+	data, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	late := time.AfterFunc(answerTimeout, cancel) // for the header only
+	response, err := i.do(ctx, http.MethodPost, path, data)
+	if !late.Stop() && err == nil {
+		response.Body.Close()
+		err = i.silent(context.DeadlineExceeded)
+	}
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	return &Stream{instance: i, body: response.Body, lines: json.NewDecoder(response.Body), cancel: cancel}, nil
+}
+
+// do sends one request on a connection of its own.
+func (i *Instance) do(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: i.dial}
+	request, err := http.NewRequestWithContext(ctx, method, "http://hupt"+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	response, err := transport.RoundTrip(request)
+	if errors.Is(err, ErrForeign) {
+		return nil, err
+	}
+	if err != nil {
+		return nil, i.silent(err)
+	}
+	if response.StatusCode/100 == 2 {
+		return response, nil
+	}
+	defer response.Body.Close()
+	var f failure
+	if err := json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(&f); err != nil || f.Error == "" {
+		return nil, errorf(ErrRefused, "hupt %d answers %s", i.PID, response.Status)
+	}
+	return nil, f.err()
+}
+
+// dial connects, and makes sure that the owner of the directory answers: a
+// socket that was moved into it could be anybody's.
+func (i *Instance) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", i.Socket)
+	if err != nil {
+		return nil, err
+	}
+	uid, pid, err := peer(conn)
+	i.peerPID = pid
+	if err == nil && uid != i.UID {
+		err = errorf(ErrForeign, "control socket %s is served by uid %d, not by its owner, uid %d", i.Socket, uid, i.UID)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// silent says in words why an instance did not answer.
+func (i *Instance) silent(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return errorf(ErrForeign, "the control socket of hupt %d is closed to you: ask its user or root", i.PID)
+	case errors.Is(err, fs.ErrNotExist):
+		return errorf(ErrNoAnswer, "hupt %d has no control socket any more; kill -HUP %d restarts it, kill -TERM %d stops it", i.PID, i.PID, i.PID)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return errorf(ErrNoAnswer, "hupt %d does not listen on its control socket any more", i.PID)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), os.IsTimeout(err):
+		return errorf(ErrNoAnswer, "hupt %d does not answer within %v; is it stopped? (kill -CONT %d)", i.PID, answerTimeout, i.PID)
+	}
+	return errorf(ErrNoAnswer, "hupt %d does not answer: %v", i.PID, err)
+}
+
+// Stream tells the events of a restart or a stop as they happen.
+type Stream struct {
+	instance *Instance
+	body     io.ReadCloser
+	lines    *json.Decoder
+	cancel   func()
+}
+
+// Next waits for the next event. It gives io.EOF after the last and an error
+// that wraps ErrNoAnswer if hupt went away before.
+func (s *Stream) Next() (supervisor.Event, error) {
+	var e supervisor.Event
+	err := s.lines.Decode(&e)
+	if err != nil && err != io.EOF {
+		err = errorf(ErrNoAnswer, "hupt %d went away in the middle: %v", s.instance.PID, err)
+	}
+	return e, err
+}
+
+// Close stops listening; what was begun goes on.
+func (s *Stream) Close() {
+	s.cancel()
+	s.body.Close()
+}

@@ -1,0 +1,175 @@
+package control
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Pick chooses the one instance that target means: the pid of hupt or of any
+// process under it, the --name given at run, or the path or the name of the
+// program. An empty target means the only instance there is.
+//
+// Errors wrap ErrNoInstance, ErrNoProcess, ErrForeign, ErrSeveral or, if the
+// one that is meant does not answer, ErrNoAnswer.
+func Pick(instances []Instance, target string) (*Instance, error) {
+	return picker{instances, "/proc", os.Getuid()}.pick(target)
+}
+
+type picker struct {
+	instances []Instance
+	proc      procfs
+	uid       int
+}
+
+func (p picker) pick(target string) (*Instance, error) {
+	if target == "" {
+		if len(p.instances) == 0 {
+			return nil, errorf(ErrNoInstance, "nothing runs under hupt; start something with: hupt run COMMAND")
+		}
+		return p.only("", p.all(func(*Instance) bool { return true }))
+	}
+	// A name may be a number too; a pid that runs under hupt comes first.
+	pid, err := strconv.Atoi(target)
+	isPID := err == nil && pid > 0
+	if isPID {
+		if found := p.byPID(pid); found != nil {
+			return p.answering(found)
+		}
+	}
+	for _, match := range []func(*Instance) bool{
+		func(i *Instance) bool { return i.Status.Name == target },
+		func(i *Instance) bool { return runsPath(i, target) },
+		func(i *Instance) bool { return runsName(i, target) },
+	} {
+		if found := p.all(match); len(found) > 0 {
+			return p.only(target, found)
+		}
+	}
+	if isPID {
+		return nil, p.noSuchPID(pid)
+	}
+	return nil, errorf(ErrNoInstance, "no instance has the name or the program %q%s", target, p.known())
+}
+
+// all are the instances that match.
+func (p picker) all(match func(*Instance) bool) []*Instance {
+	var found []*Instance
+	for n := range p.instances {
+		if i := &p.instances[n]; match(i) {
+			found = append(found, i)
+		}
+	}
+	return found
+}
+
+// only wants exactly one.
+func (p picker) only(target string, found []*Instance) (*Instance, error) {
+	if len(found) == 1 {
+		return p.answering(found[0])
+	}
+	several := &SeveralError{Target: target}
+	for _, i := range found {
+		several.Instances = append(several.Instances, *i)
+	}
+	return nil, several
+}
+
+func (p picker) answering(i *Instance) (*Instance, error) {
+	if i.Err != nil {
+		return nil, i.Err
+	}
+	return i, nil
+}
+
+// byPID finds the instance that a process is of: hupt itself, or one that it
+// told of in its status. A process that was born since, or whose hupt does
+// not answer, is found by climbing to its parents.
+func (p picker) byPID(pid int) *Instance {
+	for _, pid := range p.proc.orSelf(pid) {
+		for n := range p.instances {
+			if i := &p.instances[n]; i.PID == pid || runsPID(i, pid) {
+				return i
+			}
+		}
+	}
+	return nil
+}
+
+// orSelf is ancestors, with pid itself even if /proc does not show it.
+func (p procfs) orSelf(pid int) []int {
+	if pids := p.ancestors(pid); len(pids) > 0 {
+		return pids
+	}
+	return []int{pid}
+}
+
+func runsPID(i *Instance, pid int) bool {
+	for _, g := range i.Status.Generations {
+		if g.PID == pid || slices.Contains(g.PIDs, pid) {
+			return true
+		}
+	}
+	return false
+}
+
+// runsPath reports whether target, with a slash in it, is the path of i's program.
+func runsPath(i *Instance, target string) bool {
+	if !strings.Contains(target, "/") || i.Status.Path == "" {
+		return false
+	}
+	abs, err := filepath.Abs(target)
+	if err != nil {
+		return false
+	}
+	return abs == filepath.Clean(i.Status.Path) || resolved(abs) == resolved(i.Status.Path)
+}
+
+// resolved follows symlinks as far as they lead somewhere.
+func resolved(path string) string {
+	if to, err := filepath.EvalSymlinks(path); err == nil {
+		return to
+	}
+	return path
+}
+
+// runsName reports whether target is the name of i's program, as it was typed
+// or as it was found.
+func runsName(i *Instance, target string) bool {
+	if strings.Contains(target, "/") {
+		return false
+	}
+	typed := len(i.Status.Command) > 0 && filepath.Base(i.Status.Command[0]) == target
+	return typed || i.Status.Path != "" && filepath.Base(i.Status.Path) == target
+}
+
+// noSuchPID says what is wrong with a pid that is of no instance.
+func (p picker) noSuchPID(pid int) error {
+	process, alive := p.proc.read(pid)
+	if !alive {
+		return errorf(ErrNoProcess, "there is no process %d%s", pid, p.known())
+	}
+	if p.uid != 0 && process.uid != p.uid {
+		return errorf(ErrForeign, "process %d (%s) belongs to uid %d: ask its user or root", pid, process.name, process.uid)
+	}
+	for _, above := range p.proc.ancestors(pid) {
+		if p.proc.isHupt(above) {
+			return errorf(ErrNoAnswer, "hupt %d has no control socket that can be found (another --runtime-dir?); kill -HUP %d restarts it, kill -TERM %d stops it", above, above, above)
+		}
+	}
+	return errorf(ErrNoInstance, "process %d (%s) does not run under hupt%s", pid, process.name, p.known())
+}
+
+// known ends an error with what there is to choose from.
+func (p picker) known() string {
+	if len(p.instances) == 0 {
+		return "; nothing runs under hupt"
+	}
+	names := make([]string, len(p.instances))
+	for n := range p.instances {
+		names[n] = p.instances[n].String()
+	}
+	return "; running: " + strings.Join(names, ", ")
+}

@@ -1,0 +1,193 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"hupt/supervisor"
+)
+
+const (
+	// writeTimeout is how long a client may leave its socket full.
+	writeTimeout = 20 * time.Second
+	// bodyTimeout is how long a client may take to send its request.
+	bodyTimeout = 10 * time.Second
+	// closeTimeout is how long Close lets streams tell their last event.
+	closeTimeout = time.Second
+	// maxRequest is more than any request needs.
+	maxRequest = 64 << 10
+)
+
+// Server is the control socket of one instance.
+type Server struct {
+	listener *net.UnixListener
+	http     *http.Server
+	instance supervisor.Restarter
+	closing  atomic.Bool
+}
+
+// Listen makes the control socket of the hupt with this pid in dir (see
+// RuntimeDir), which it creates if need be. Connections wait until Serve.
+// The error says in one line what is wrong with the directory.
+func Listen(dir string, pid int) (*Server, error) {
+	listener, err := bindSocket(Dir{dir, os.Getuid()}, pid)
+	if err != nil {
+		return nil, err
+	}
+	return &Server{listener: listener}, nil
+}
+
+// Path is where the socket is.
+func (s *Server) Path() string { return s.listener.Addr().String() }
+
+// Serve answers on a goroutine of its own, until Close. Call it once.
+func (s *Server) Serve(instance supervisor.Restarter) {
+	s.instance = instance
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/status", s.status)
+	mux.HandleFunc("POST /v1/restart", s.restart)
+	mux.HandleFunc("POST /v1/stop", s.stop)
+	s.http = &http.Server{
+		Handler:           sameUser(mux),
+		ConnContext:       withPeer,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          log.New(io.Discard, "", 0), // stderr is the program's too
+	}
+	go s.http.Serve(s.listener)
+}
+
+// Close lets open streams tell what they still have, for a second at most,
+// and removes the socket.
+func (s *Server) Close() {
+	if s.closing.Swap(true) {
+		return
+	}
+	if s.http == nil {
+		s.listener.Close()
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	if s.http.Shutdown(ctx) != nil {
+		s.http.Close()
+	}
+}
+
+type peerKey struct{}
+
+// withPeer notes the uid at the other end of a new connection, or its error.
+func withPeer(ctx context.Context, conn net.Conn) context.Context {
+	uid, _, err := peer(conn)
+	if err != nil {
+		return ctx
+	}
+	return context.WithValue(ctx, peerKey{}, uid)
+}
+
+// sameUser lets only hupt's own user and root in, should the socket's and the
+// directory's modes have been changed.
+func sameUser(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		uid, ok := r.Context().Value(peerKey{}).(int)
+		if !ok || !allowed(uid, os.Getuid()) {
+			fail(w, http.StatusForbidden, failure{fmt.Sprintf("uid %d may not control an instance of uid %d", uid, os.Getuid()), "forbidden"})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// allowed says whether a client may control an instance of owner's.
+func allowed(client, owner int) bool { return client == owner || client == 0 }
+
+func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(s.instance.Status())
+}
+
+func (s *Server) restart(w http.ResponseWriter, r *http.Request) {
+	var options supervisor.RestartOptions
+	body, err := readBody(w, r)
+	if err == nil && len(body) > 0 {
+		lines := json.NewDecoder(bytes.NewReader(body))
+		lines.DisallowUnknownFields()
+		err = lines.Decode(&options)
+	}
+	if err != nil {
+		fail(w, http.StatusBadRequest, failure{"bad request: " + err.Error(), "bad_request"})
+		return
+	}
+	events, cancel, err := s.instance.Restart(options)
+	if err != nil {
+		status := http.StatusInternalServerError
+		if errors.Is(err, supervisor.ErrBusy) || errors.Is(err, supervisor.ErrStopping) {
+			status = http.StatusConflict
+		}
+		fail(w, status, failure{err.Error(), codeOf(err)})
+		return
+	}
+	stream(w, r, events, cancel)
+}
+
+func (s *Server) stop(w http.ResponseWriter, r *http.Request) {
+	if _, err := readBody(w, r); err != nil {
+		fail(w, http.StatusBadRequest, failure{"bad request: " + err.Error(), "bad_request"})
+		return
+	}
+	events, cancel := s.instance.Stop()
+	stream(w, r, events, cancel)
+}
+
+// readBody reads the whole body: until then net/http does not watch whether
+// the client is still there.
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	control := http.NewResponseController(w)
+	control.SetReadDeadline(time.Now().Add(bodyTimeout))
+	defer control.SetReadDeadline(time.Time{}) // a stream outlives it
+	return io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
+}
+
+// stream writes each event as one line of JSON as it happens. A stream that
+// ends short of its last event is aborted, so that the client sees that it is
+// not whole; what it watches goes on.
+func stream(w http.ResponseWriter, r *http.Request, events <-chan supervisor.Event, cancel func()) {
+	defer cancel()
+	q := newQueue(events)
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	w.WriteHeader(http.StatusOK)
+	control := http.NewResponseController(w)
+	lines := json.NewEncoder(w)
+	for control.Flush() == nil {
+		e, err := q.pop(r.Context())
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		if err != nil {
+			break
+		}
+		control.SetWriteDeadline(time.Now().Add(writeTimeout))
+		if lines.Encode(e) != nil {
+			break
+		}
+	}
+	panic(http.ErrAbortHandler)
+}
+
+// fail answers with an error.
+func fail(w http.ResponseWriter, status int, f failure) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(f)
+}
