@@ -1,0 +1,255 @@
+package integration
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hupt/supervisor"
+)
+
+// instance is a program that a test runs, under hupt or bare.
+type instance struct {
+	t       testing.TB
+	cmd     *exec.Cmd
+	pid     int // of hupt; of the program, if bare
+	mark    string
+	dir     string // the site's: whoever runs in it is ours
+	runtime string
+	output  string        // file with stdout and stderr
+	ended   chan struct{} // closed when the command was waited for
+}
+
+// launch says how to start an instance.
+type launch struct {
+	flags  []string // of hupt run
+	bare   bool
+	argv   []string
+	dir    string // working directory; default the site's
+	env    []string
+	before []string // a command that executes the rest
+	stdin  *os.File
+	stdout *os.File // default: the output file
+	attr   *syscall.SysProcAttr
+}
+
+// start runs a site's server under hupt and waits until it serves.
+func start(s *site, flags ...string) *instance {
+	s.t.Helper()
+	i := launchAt(s.t, s.dir, launch{flags: flags, argv: s.argv()})
+	s.awaitAnswer()
+	return i
+}
+
+// launchAt starts an instance whose files are in dir.
+func launchAt(t testing.TB, dir string, l launch) *instance {
+	t.Helper()
+	i := &instance{t: t, dir: dir, mark: fmt.Sprintf("%d-%08x", os.Getpid(), rand.Uint32()),
+		runtime: filepath.Join(dir, "run"), output: filepath.Join(dir, "output"), ended: make(chan struct{})}
+	argv := l.argv
+	if !l.bare {
+		argv = append([]string{binary(t, "hupt"), "run", "--runtime-dir", i.runtime}, l.flags...)
+		argv = append(append(argv, "--"), l.argv...)
+	}
+	argv = append(l.before, argv...)
+	i.cmd = exec.Command(argv[0], argv[1:]...)
+	i.cmd.Dir = dir
+	if l.dir != "" {
+		i.cmd.Dir = l.dir
+	}
+	i.cmd.Env = append(append(os.Environ(), markName+"="+i.mark), l.env...)
+	out, err := os.OpenFile(i.output, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	i.cmd.Stdin, i.cmd.Stdout, i.cmd.Stderr = os.Stdin, out, out
+	if i.cmd.Stdin = nil; l.stdin != nil {
+		i.cmd.Stdin = l.stdin
+	}
+	if l.stdout != nil {
+		i.cmd.Stdout = l.stdout
+	}
+	i.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if l.attr != nil {
+		i.cmd.SysProcAttr = l.attr
+	}
+	if err := i.cmd.Start(); err != nil {
+		t.Fatalf("start %q: %v", argv, err)
+	}
+	i.pid = i.cmd.Process.Pid
+	go func() {
+		i.cmd.Wait()
+		close(i.ended)
+	}()
+	t.Cleanup(i.cleanup)
+	return i
+}
+
+// cleanup ends the instance and fails the test if anything of it is left.
+func (i *instance) cleanup() {
+	i.t.Helper()
+	i.signal(unix.SIGTERM)
+	if !i.waitEnd(patience / 2) {
+		i.t.Errorf("%s does not end on SIGTERM", describe(i.pid))
+	}
+	if left := i.left(); len(left) > 0 {
+		for _, pid := range left {
+			i.t.Errorf("left over: %s", describe(pid))
+		}
+		endAll(left)
+		i.waitEnd(patience)
+	}
+	if i.t.Failed() {
+		i.t.Logf("%s", i.tail())
+	}
+}
+
+// left returns the processes of the instance that run, after a moment for
+// those that are just ending.
+func (i *instance) left() []int {
+	var pids []int
+	for range 40 {
+		if pids = marked(i.mark, i.pid, i.dir); len(pids) == 0 {
+			return nil
+		}
+		time.Sleep(25 * time.Millisecond)
+	}
+	return pids
+}
+
+// signal sends a signal to the instance's first process, if it has not ended.
+func (i *instance) signal(s syscall.Signal) {
+	select {
+	case <-i.ended:
+	default:
+		i.cmd.Process.Signal(s)
+	}
+}
+
+// waitEnd waits for the instance's first process to end.
+func (i *instance) waitEnd(d time.Duration) bool {
+	select {
+	case <-i.ended:
+		return true
+	case <-time.After(d):
+		return false
+	}
+}
+
+// exitCode waits for the end and returns what a shell would.
+func (i *instance) exitCode() int {
+	i.t.Helper()
+	if !i.waitEnd(patience) {
+		i.t.Fatalf("%s does not end", describe(i.pid))
+	}
+	ws := i.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	if ws.Signaled() {
+		return 128 + int(ws.Signal())
+	}
+	return ws.ExitStatus()
+}
+
+// tail returns the last of what the instance printed.
+func (i *instance) tail() string {
+	b, _ := os.ReadFile(i.output)
+	if len(b) > 6000 {
+		b = append([]byte("… "), b[len(b)-6000:]...)
+	}
+	return fmt.Sprintf("output of %s:\n%s", strings.Join(i.cmd.Args, " "), bytes.TrimSpace(b))
+}
+
+// hupt runs a subcommand on the instance and returns what it printed, both
+// streams, and its exit code.
+func (i *instance) hupt(verb string, args ...string) (output string, code int) {
+	i.t.Helper()
+	return i.huptWithin(2*time.Minute, verb, args...)
+}
+
+func (i *instance) huptWithin(d time.Duration, verb string, args ...string) (output string, code int) {
+	i.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	args = append([]string{verb, "--runtime-dir", i.runtime, fmt.Sprint(i.pid)}, args...)
+	cmd := exec.CommandContext(ctx, binary(i.t, "hupt"), args...)
+	out, err := cmd.CombinedOutput()
+	if ctx.Err() != nil {
+		i.t.Fatalf("hupt %s did not return within %v; it printed\n%s", strings.Join(args, " "), d, out)
+	}
+	if cmd.ProcessState == nil {
+		i.t.Fatalf("hupt %s: %v", verb, err)
+	}
+	return string(out), cmd.ProcessState.ExitCode()
+}
+
+// restart restarts and fails the test if that does not succeed.
+func (i *instance) restart(args ...string) {
+	i.t.Helper()
+	if out, code := i.hupt("restart", args...); code != 0 {
+		i.t.Fatalf("hupt restart: exit code %d\n%s\n%s", code, out, i.tail())
+	}
+}
+
+// status asks for the instance's status.
+func (i *instance) status() supervisor.Status {
+	i.t.Helper()
+	out, code := i.hupt("status", "--json")
+	if code != 0 {
+		i.t.Fatalf("hupt status: exit code %d\n%s", code, out)
+	}
+	s, err := parseStatus(out)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	return s
+}
+
+func parseStatus(out string) (s supervisor.Status, err error) {
+	out = strings.TrimSpace(out)
+	if !strings.HasPrefix(out, "[") {
+		out = "[" + out + "]"
+	}
+	var all []supervisor.Status
+	if err := json.Unmarshal([]byte(out), &all); err != nil {
+		return s, fmt.Errorf("hupt status --json: %w in\n%s", err, out)
+	}
+	if len(all) != 1 {
+		return s, fmt.Errorf("hupt status --json tells of %d instances, not 1:\n%s", len(all), out)
+	}
+	return all[0], nil
+}
+
+// serving returns the generation that serves.
+func (i *instance) serving() supervisor.GenerationStatus {
+	i.t.Helper()
+	s := i.status()
+	for _, g := range s.Generations {
+		if g.State == "serving" {
+			return g
+		}
+	}
+	i.t.Fatalf("no generation serves: %+v", s.Generations)
+	return supervisor.GenerationStatus{}
+}
+
+// await polls until cond holds, and fails the test if it does not in time.
+func await(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if cond() {
+			return
+		}
+	}
+	t.Fatalf("not within %v: %s", patience, what)
+}

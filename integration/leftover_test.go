@@ -1,0 +1,107 @@
+package integration
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// becomeSubreaper makes orphans of this process's descendants its children.
+func becomeSubreaper() {
+	// Without it orphans go to init: they are found all the same.
+	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+}
+
+// markName is the variable that tells which test a process belongs to.
+const markName = "HUPT_TEST_MARK"
+
+// marked returns the processes that a test has running, other than zombies:
+// those that bear its mark in their environment, are in its process group, or
+// run in or from its directory. A server may overwrite its environment to
+// show a title, leave its group, or change its directory, but hardly all.
+func marked(mark string, pgrp int, dir string) []int {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	var pids []int
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		state, group := statOf(pid)
+		if state == "" || state == "Z" || state == "X" {
+			continue
+		}
+		if group == pgrp && pgrp > 0 || within(pid, "cwd", dir) || within(pid, "exe", dir) || bears(pid, mark) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// statOf returns state and process group from /proc/PID/stat.
+func statOf(pid int) (state string, pgrp int) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return "", 0
+	}
+	// The name in parentheses may hold anything, also parentheses.
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	if len(fields) < 3 {
+		return "", 0
+	}
+	pgrp, _ = strconv.Atoi(fields[2])
+	return fields[0], pgrp
+}
+
+func within(pid int, link, dir string) bool {
+	path, err := os.Readlink(fmt.Sprintf("/proc/%d/%s", pid, link))
+	return err == nil && dir != "" && (path == dir || strings.HasPrefix(path, dir+string(filepath.Separator)))
+}
+
+func bears(pid int, mark string) bool {
+	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	return err == nil && bytes.Contains(env, []byte(markName+"="+mark))
+}
+
+// endAll kills processes, each by its pid, and waits until they have gone.
+func endAll(pids []int) {
+	for _, pid := range pids {
+		unix.Kill(pid, unix.SIGKILL)
+	}
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		alive := false
+		for _, pid := range pids {
+			reap(pid)
+			if state, _ := statOf(pid); state != "" && state != "Z" {
+				alive = true
+			}
+		}
+		if !alive {
+			return
+		}
+	}
+}
+
+// reap takes the end of a process that has become ours as its subreaper. It
+// is not called for those that os/exec waits for.
+func reap(pid int) {
+	unix.Wait4(pid, nil, unix.WNOHANG, nil)
+}
+
+// describe says what a process is, for a message.
+func describe(pid int) string {
+	cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	state, pgrp := statOf(pid)
+	wchan, _ := os.ReadFile(fmt.Sprintf("/proc/%d/wchan", pid))
+	return fmt.Sprintf("pid %d (%s, state %s, group %d, in %s)", pid,
+		bytes.TrimSpace(bytes.ReplaceAll(cmdline, []byte{0}, []byte{' '})), state, pgrp, wchan)
+}

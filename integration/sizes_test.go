@@ -1,0 +1,33 @@
+package integration
+
+import (
+	"os"
+	"strconv"
+	"time"
+)
+
+// How heavy the suite is. HUPT_SCALE=4 makes a quarter of the requests and of
+// the marathon's restarts, for a second pass over what a full one has shown.
+const (
+	requestsPerServer = 100_000 // on new connections, in all; slow servers say their own number and why
+	restartsPerServer = 20      // at least, spread over those requests
+	clients           = 8       // at once, each with a new connection for each request
+	slowRestarts      = 20      // with requests in flight that take slowMillis
+	slowMillis        = 500
+	marathonRestarts  = 300
+	marathonSettled   = 20 // by then memory and descriptors must have settled
+	stopsRequests     = 100_000
+	startupSleep      = 3 * time.Second
+)
+
+// patience is how long anything that should happen at once may take on a
+// machine that is busy with other things.
+const patience = 30 * time.Second
+
+// scale divides n as HUPT_SCALE asks.
+func scale(n int) int {
+	if by, err := strconv.Atoi(os.Getenv("HUPT_SCALE")); err == nil && by > 1 {
+		return max(1, n/by)
+	}
+	return n
+}

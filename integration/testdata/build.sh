@@ -1,0 +1,21 @@
+#!/bin/sh
+# Builds hupt and every victim into the directory that is given.
+# HUPT_RACE=1 builds hupt with the race detector.
+set -eu
+cd "$(dirname "$0")"
+out=$(realpath "$1")
+command -v gcc >/dev/null || { echo "gcc is not installed: apt-get install gcc libc6-dev" >&2; exit 1; }
+
+race=
+[ "${HUPT_RACE:-}" != 1 ] || race=-race
+go build $race -o "$out/hupt" ../../cmd/hupt
+CGO_ENABLED=0 go build -o "$out/gohttp" ./gohttp
+
+for source in c/*.c; do
+	name=$(basename "$source" .c)
+	gcc -O2 -Wall -Wextra -Wno-unused-function -static -pthread -o "$out/$name" "$source"
+done
+# Dynamic ones, for what differs with a dynamic loader and a vdso.
+for name in threads probe; do
+	[ ! -e "c/$name.c" ] || gcc -O2 -Wno-unused-function -pthread -o "$out/$name-dynamic" "c/$name.c"
+done

@@ -1,0 +1,172 @@
+/* What every C server here shares: its options, its socket, its HTTP, and the
+ * version that the tests bake in. Each server is a few lines that show one way
+ * to wait for connections. */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* The tests overwrite the sixteen characters behind the colon in a copy of
+ * the program: that is what "new code" is to them. volatile, so that no
+ * compiler folds it into an instruction where it could not be found. */
+static const volatile char baked_version[] = "hupt-code-version:0               ";
+
+static char version_text[17];
+
+static const char *version(void) {
+	size_t start = strlen("hupt-code-version:"), n = 0;
+	while (n < 16 && baked_version[start + n] > ' ') {
+		version_text[n] = baked_version[start + n];
+		n++;
+	}
+	version_text[n] = 0;
+	return version_text;
+}
+
+static struct {
+	const char *host;
+	int port;
+	int startup_ms;   /* sleep before socket() */
+	int listening_ms; /* sleep between listen() and the first wait */
+	int workers;
+	int reuseport;
+	const char *pidfile;
+	const char *model;
+} opt = {"127.0.0.1", 0, 0, 0, 8, 0, NULL, ""};
+
+static void die(const char *what) {
+	fprintf(stderr, "%s: %s\n", what, strerror(errno));
+	exit(2);
+}
+
+/* sleep_ms sleeps the whole time, whatever interrupts it. */
+static void sleep_ms(long ms) {
+	struct timespec left = {ms / 1000, ms % 1000 * 1000000};
+	while (nanosleep(&left, &left) < 0 && errno == EINTR) {
+	}
+}
+
+static long now_ms(void) {
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void parse_options(int argc, char **argv) {
+	for (int i = 1; i < argc; i++) {
+		char *value = strchr(argv[i], '=');
+		if (!value) {
+			fprintf(stderr, "%s: want name=value\n", argv[i]);
+			exit(2);
+		}
+		*value++ = 0;
+		if (!strcmp(argv[i], "host")) opt.host = value;
+		else if (!strcmp(argv[i], "port")) opt.port = atoi(value);
+		else if (!strcmp(argv[i], "startup")) opt.startup_ms = atoi(value);
+		else if (!strcmp(argv[i], "listening")) opt.listening_ms = atoi(value);
+		else if (!strcmp(argv[i], "workers")) opt.workers = atoi(value);
+		else if (!strcmp(argv[i], "reuseport")) opt.reuseport = atoi(value);
+		else if (!strcmp(argv[i], "pidfile")) opt.pidfile = value;
+		else if (!strcmp(argv[i], "model")) opt.model = value;
+		else {
+			fprintf(stderr, "%s: unknown option\n", argv[i]);
+			exit(2);
+		}
+		value[-1] = '='; /* so that /proc/PID/cmdline reads as it was typed */
+	}
+}
+
+/* bind_port makes the socket and binds it, after the startup sleep. */
+static int bind_port(int type) {
+	int one = 1, fd;
+	if (strchr(opt.host, ':')) {
+		struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_port = htons(opt.port)};
+		inet_pton(AF_INET6, opt.host, &a.sin6_addr);
+		if ((fd = socket(AF_INET6, SOCK_STREAM | type, 0)) < 0) die("socket");
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+		if (opt.reuseport) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
+		if (bind(fd, (struct sockaddr *)&a, sizeof a) < 0) die("bind");
+		return fd;
+	}
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(opt.port)};
+	inet_pton(AF_INET, opt.host, &a.sin_addr);
+	if ((fd = socket(AF_INET, SOCK_STREAM | type, 0)) < 0) die("socket");
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+	if (opt.reuseport) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
+	if (bind(fd, (struct sockaddr *)&a, sizeof a) < 0) die("bind");
+	return fd;
+}
+
+/* open_listener is bind_port, listen and both sleeps. type is 0 for a
+ * blocking listener, SOCK_NONBLOCK for one that is not. */
+static int open_listener(int type) {
+	if (opt.startup_ms) sleep_ms(opt.startup_ms);
+	int fd = bind_port(type);
+	if (listen(fd, 1024) < 0) die("listen");
+	if (opt.listening_ms) sleep_ms(opt.listening_ms);
+	return fd;
+}
+
+/* requested_delay is 500 for "GET /slow?ms=500 …", else 0. */
+static long requested_delay(const char *request) {
+	const char *end = strchr(request, '\r');
+	const char *ms = strstr(request, "ms=");
+	return ms && (!end || ms < end) ? atol(ms + 3) : 0;
+}
+
+static void write_all(int fd, const char *p, size_t n) {
+	while (n > 0) {
+		ssize_t sent = send(fd, p, n, MSG_NOSIGNAL);
+		if (sent < 0 && errno == EINTR) continue;
+		if (sent <= 0) return;
+		p += sent;
+		n -= sent;
+	}
+}
+
+static void respond(int fd) {
+	char body[96], all[256];
+	int n = snprintf(body, sizeof body, "pid=%d version=%s\n", (int)getpid(), version());
+	n = snprintf(all, sizeof all,
+	             "HTTP/1.1 200 OK\r\nContent-Length: %d\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n%s", n, body);
+	write_all(fd, all, n);
+}
+
+/* close_connection ends a connection so that the client surely gets all that
+ * was sent: a close() with unread bytes would send a reset. */
+static void close_connection(int fd) {
+	shutdown(fd, SHUT_WR);
+	close(fd);
+}
+
+/* serve_blocking reads one request, waits as it asks, answers and closes. */
+static void serve_blocking(int fd) {
+	char buf[4096];
+	size_t have = 0;
+	while (have < sizeof buf - 1) {
+		ssize_t n = read(fd, buf + have, sizeof buf - 1 - have);
+		if (n < 0 && errno == EINTR) continue;
+		if (n <= 0) {
+			close(fd);
+			return;
+		}
+		have += n;
+		buf[have] = 0;
+		if (strstr(buf, "\r\n\r\n")) break;
+	}
+	buf[have] = 0;
+	long delay = requested_delay(buf);
+	if (delay) sleep_ms(delay);
+	respond(fd);
+	close_connection(fd);
+}

@@ -1,0 +1,41 @@
+// Gohttp is a static Go server as people write them: net/http, no signal
+// handling, no graceful shutdown. It answers with its pid and its version.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// baked is overwritten behind the colon, sixteen characters, in a copy of the
+// program: that is what "new code" is to the tests.
+var baked = "hupt-code-version:0               "
+
+func main() {
+	addr := flag.String("addr", "127.0.0.1:8080", "where to listen")
+	startup := flag.Duration("startup", 0, "sleep before listening")
+	listening := flag.Duration("listening", 0, "sleep between listen and the first accept")
+	flag.Parse()
+
+	version := strings.TrimSpace(baked[strings.Index(baked, ":")+1:])
+	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if ms, err := strconv.Atoi(r.FormValue("ms")); err == nil {
+			time.Sleep(time.Duration(ms) * time.Millisecond)
+		}
+		fmt.Fprintf(w, "pid=%d version=%s\n", os.Getpid(), version)
+	})
+	time.Sleep(*startup)
+	l, err := net.Listen("tcp", *addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	time.Sleep(*listening)
+	log.Fatal(http.Serve(l, nil))
+}
