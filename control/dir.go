@@ -146,3 +146,7 @@ func (d Dir) check() error {
 	}
 	return nil
 }
+
+// CheckDir creates a runtime directory if it is not there, and says what is
+// wrong with it.
+func CheckDir(dir string) error { return Dir{dir, os.Getuid()}.make() }

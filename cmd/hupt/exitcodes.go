@@ -1,0 +1,157 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"hupt/control"
+	"hupt/supervisor"
+)
+
+// The exit codes of hupt. `hupt run` gives the program's own, so its failures
+// have numbers that programs seldom use: those of env(1) and shells (125 to
+// 127), and just below.
+const (
+	exitOK            = 0
+	exitFailed        = 1
+	exitUsage         = 2
+	exitNoInstance    = 3
+	exitSeveral       = 4
+	exitForeign       = 5
+	exitBusy          = 6
+	exitNoAnswer      = 7
+	exitPtrace        = 120
+	exitSeccomp       = 121
+	exitInternal      = 125
+	exitNotExecutable = 126
+	exitNotFound      = 127
+	exitSignal        = 128 // plus the signal's number
+)
+
+// exitCodes is the table that the help and the README show.
+var exitCodes = []struct{ code, commands, means string }{
+	{"0", "all", "done; of restart: the new version serves"},
+	{"1", "restart", "it failed; the old version serves on"},
+	{"1", "doctor", "something that hupt can't do without is missing"},
+	{"2", "all", "wrong usage"},
+	{"3", "restart, status, stop", "no such instance or process"},
+	{"4", "restart, status, stop", "several instances match"},
+	{"5", "restart, status, stop", "it belongs to someone else"},
+	{"6", "restart", "a restart is in progress, or the instance is stopping"},
+	{"7", "restart, status, stop", "the instance does not answer, or its control socket is gone"},
+	{"120", "run", "ptrace is forbidden here"},
+	{"121", "run", "seccomp filters are not available here"},
+	{"125", "all", "another failure of hupt itself"},
+	{"126", "run", "the command is not executable"},
+	{"127", "run", "the command was not found"},
+	{"130", "restart, stop", "interrupted; what was begun goes on"},
+	{"other", "run", "the program's own; 128+n if signal n ended it"},
+}
+
+func writeExitCodes(w io.Writer) {
+	fmt.Fprintln(w, "Exit codes:")
+	for _, e := range exitCodes {
+		fmt.Fprintf(w, "  %-5s  %-21s  %s\n", e.code, e.commands, e.means)
+	}
+}
+
+// kinds says which exit code an error has. The first that matches counts.
+var kinds = []struct {
+	kind error
+	code int
+}{
+	{control.ErrNoInstance, exitNoInstance},
+	{control.ErrNoProcess, exitNoInstance},
+	{control.ErrSeveral, exitSeveral},
+	{control.ErrForeign, exitForeign},
+	{supervisor.ErrBusy, exitBusy},
+	{supervisor.ErrStopping, exitBusy},
+	{control.ErrNoAnswer, exitNoAnswer},
+	{errRestartFailed, exitFailed},
+	{errMissing, exitFailed},
+	{errInterrupted, exitSignal + 2},
+	{supervisor.ErrPtraceForbidden, exitPtrace},
+	{supervisor.ErrSeccompMissing, exitSeccomp},
+	{supervisor.ErrNotExecutable, exitNotExecutable},
+	{supervisor.ErrNotFound, exitNotFound},
+}
+
+// hints are what to do about errors whose own words don't say it.
+var hints = []struct {
+	kind error
+	hint string
+}{
+	{supervisor.ErrPtraceForbidden, "see: hupt doctor"},
+	{supervisor.ErrSeccompMissing, "see: hupt doctor"},
+	{supervisor.ErrNotFound, "give its path or check PATH"},
+	{supervisor.ErrNotExecutable, "chmod +x it or name its interpreter"},
+	{supervisor.ErrBusy, "wait, or see: hupt status"},
+}
+
+// codeError is an error that brings its exit code along; err may be nil if
+// there is nothing to say.
+type codeError struct {
+	code int
+	err  error
+}
+
+func (e *codeError) Error() string { return fmt.Sprint(e.err) }
+func (e *codeError) Unwrap() error { return e.err }
+
+// fail prints an error on one line and gives its exit code.
+func fail(w io.Writer, err error) int {
+	if err == nil {
+		return exitOK
+	}
+	var coded *codeError
+	if errors.As(err, &coded) {
+		if coded.err != nil {
+			fmt.Fprintln(w, "hupt: "+oneLine(coded.err.Error()))
+		}
+		return coded.code
+	}
+	text := oneLine(err.Error())
+	for _, h := range hints {
+		if errors.Is(err, h.kind) {
+			text += "; " + h.hint
+			break
+		}
+	}
+	fmt.Fprintln(w, "hupt: "+text)
+	for _, k := range kinds {
+		if errors.Is(err, k.kind) {
+			return k.code
+		}
+	}
+	return exitInternal
+}
+
+// usagef is an error of the command line.
+func usagef(format string, args ...any) error {
+	return &codeError{exitUsage, fmt.Errorf(format, args...)}
+}
+
+// usageError adds to kong's words where to read more.
+func usageError(err error, args []string) error {
+	command := "hupt"
+	var parse *kong.ParseError
+	if errors.As(err, &parse) {
+		if node := parse.Context.Selected(); node != nil {
+			command += " " + node.Name
+		}
+	}
+	if len(args) == 0 {
+		return usagef("no command given; see: hupt --help")
+	}
+	return usagef("%w; see: %s --help", err, command)
+}
+
+// oneLine makes sure that text is one line and has nothing in it that a
+// terminal would obey: names and reasons may be another user's.
+func oneLine(text string) string {
+	return strings.TrimSpace(printable(text))
+}

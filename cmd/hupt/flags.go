@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// duration is a flag like 1.5s, 2m or a plain number of seconds.
+type duration time.Duration
+
+// UnmarshalText is encoding.TextUnmarshaler.
+func (d *duration) UnmarshalText(text []byte) error {
+	parsed, err := time.ParseDuration(string(text))
+	if seconds, numErr := strconv.ParseFloat(string(text), 64); numErr == nil {
+		parsed, err = time.Duration(seconds*float64(time.Second)), nil
+	}
+	if err != nil {
+		return fmt.Errorf("%q is not a duration like 10s, 1.5m or 90", text)
+	}
+	*d = duration(parsed)
+	return nil
+}
+
+// deadline is a duration that may be "never", which is negative.
+type deadline time.Duration
+
+// UnmarshalText is encoding.TextUnmarshaler.
+func (d *deadline) UnmarshalText(text []byte) error {
+	if string(text) == "never" {
+		*d = -1
+		return nil
+	}
+	return (*duration)(d).UnmarshalText(text)
+}
+
+// signal is a flag like TERM, SIGTERM or 15.
+type signal syscall.Signal
+
+// UnmarshalText is encoding.TextUnmarshaler.
+func (s *signal) UnmarshalText(text []byte) error {
+	name := strings.ToUpper(string(text))
+	if n, err := strconv.Atoi(name); err == nil {
+		if n < 1 || n > 64 {
+			return fmt.Errorf("there is no signal %d", n)
+		}
+		*s = signal(n)
+		return nil
+	}
+	n := unix.SignalNum("SIG" + strings.TrimPrefix(name, "SIG"))
+	if n == 0 {
+		return fmt.Errorf("there is no signal %q; name one like TERM", text)
+	}
+	*s = signal(n)
+	return nil
+}
+
+// restartSignal is a signal, or "none", which is 0.
+type restartSignal signal
+
+// UnmarshalText is encoding.TextUnmarshaler.
+func (s *restartSignal) UnmarshalText(text []byte) error {
+	if strings.EqualFold(string(text), "none") {
+		*s = 0
+		return nil
+	}
+	if err := (*signal)(s).UnmarshalText(text); err != nil {
+		return err
+	}
+	switch n := syscall.Signal(*s); n {
+	case unix.SIGKILL, unix.SIGSTOP:
+		return fmt.Errorf("%s can't be caught", unix.SignalName(n))
+	case unix.SIGTERM, unix.SIGINT, unix.SIGQUIT:
+		return fmt.Errorf("%s stops the program", unix.SignalName(n))
+	case unix.SIGUSR2:
+		return fmt.Errorf("SIGUSR2 ends a drain")
+	case unix.SIGCHLD, unix.SIGTRAP, unix.SIGSEGV, unix.SIGBUS, unix.SIGILL, unix.SIGFPE:
+		return fmt.Errorf("%s is the kernel's to send", unix.SignalName(n))
+	}
+	return nil
+}
+
+// runtimeDir is the flag that says where control sockets are.
+type runtimeDir struct {
+	RuntimeDir string `help:"Directory of the control sockets." env:"HUPT_RUNTIME_DIR" placeholder:"DIR"`
+}

@@ -1,0 +1,89 @@
+// Command hupt restarts programs that know nothing of it without losing a
+// connection.
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"hupt/doctor"
+	"hupt/stage2"
+)
+
+func main() {
+	// First of all: the same binary is also what runs between fork and exec,
+	// where every thread and every allocation of ours would be in the way.
+	if stage2.Requested() {
+		stage2.Main()
+	}
+	if doctor.ProbeRequested() {
+		doctor.ProbeMain()
+	}
+	os.Exit(run(os.Args[1:], &streams{os.Stdin, os.Stdout, os.Stderr}))
+}
+
+// streams are where a command reads and writes.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// cli is the command line; each command has a file of its own.
+type cli struct {
+	Run     runCmd     `cmd:"" help:"Run a program so that it can be restarted without losing a connection."`
+	Restart restartCmd `cmd:"" help:"Start the program anew, hand its sockets over, let the old one finish."`
+	Status  statusCmd  `cmd:"" help:"Show what runs under hupt."`
+	Stop    stopCmd    `cmd:"" help:"Stop a program and its hupt, and wait until they are gone."`
+	Doctor  doctorCmd  `cmd:"" help:"Check what this kernel, user and container allow."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+
+	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
+}
+
+// run carries out one command line and gives the exit code.
+func run(args []string, std *streams) int {
+	var c cli
+	parser, err := kong.New(&c,
+		kong.Name("hupt"),
+		kong.Description("Zero-downtime restarts for programs that know nothing of it."),
+		kong.Writers(std.out, std.err),
+		kong.Help(help),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.Vars{"version": version()},
+		kong.Bind(std),
+	)
+	if err != nil {
+		panic(err) // the struct tags are wrong
+	}
+	context, err := parser.Parse(args)
+	if err != nil {
+		return fail(std.err, usageError(err, args))
+	}
+	return fail(std.err, context.Run())
+}
+
+// help is kong's, with the usage of run as it is, since kong puts flags last,
+// followed by the exit codes where all commands are shown.
+func help(options kong.HelpOptions, context *kong.Context) error {
+	out := context.Stdout
+	var page strings.Builder
+	context.Stdout = &page
+	err := kong.DefaultHelpPrinter(options, context)
+	context.Stdout = out
+	if err != nil {
+		return err
+	}
+	text := strings.Replace(page.String(), "hupt run [<cmd> ...] [flags]", "hupt run [flags] [--] CMD [ARG...]", 1)
+	if _, err := io.WriteString(out, text); err != nil {
+		return err
+	}
+	if context.Selected() == nil {
+		fmt.Fprintln(context.Stdout)
+		writeExitCodes(context.Stdout)
+	}
+	return nil
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"hupt/supervisor"
+)
+
+// level is how much `hupt run` tells.
+type level int
+
+const (
+	levelQuiet level = iota // failures
+	levelNormal
+	levelVerbose
+)
+
+// levels says from which level on an event is told; those not named here from
+// levelVerbose on.
+var levels = map[supervisor.EventKind]level{
+	supervisor.EventFailed:   levelQuiet,
+	supervisor.EventWarning:  levelNormal,
+	supervisor.EventStarting: levelNormal,
+	supervisor.EventServing:  levelNormal,
+	supervisor.EventHammer:   levelNormal,
+	supervisor.EventKilled:   levelNormal,
+	supervisor.EventResumed:  levelNormal,
+}
+
+const (
+	// maxLines wait for a stderr that nobody reads; more are dropped.
+	maxLines = 256
+	// flushTimeout is how long the end waits for such a stderr.
+	flushTimeout = 200 * time.Millisecond
+)
+
+// reporter writes what happens to hupt's stderr, which is the program's too,
+// and may be a pipe that is full: the supervisor must not wait for it.
+type reporter struct {
+	level level
+	lines chan string
+	done  chan struct{}
+}
+
+func newReporter(w io.Writer, l level) *reporter {
+	r := &reporter{level: l, lines: make(chan string, maxLines), done: make(chan struct{})}
+	go func() {
+		defer close(r.done)
+		for line := range r.lines {
+			io.WriteString(w, line) // one write a line, so that none is torn
+		}
+	}()
+	return r
+}
+
+// event is for supervisor.Config.Report.
+func (r *reporter) event(e supervisor.Event) {
+	l, ok := levels[e.Kind]
+	if !ok {
+		l = levelVerbose
+	}
+	if e.Cut > 0 { // something was lost
+		l = levelQuiet
+	}
+	r.line(l, describe(e))
+}
+
+func (r *reporter) line(l level, text string) {
+	if l > r.level {
+		return
+	}
+	select {
+	case r.lines <- fmt.Sprintf("hupt: %s\n", text):
+	default:
+	}
+}
+
+// close writes what is left. Nothing may be told after.
+func (r *reporter) close() {
+	close(r.lines)
+	select {
+	case <-r.done:
+	case <-time.After(flushTimeout):
+	}
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	ossignal "os/signal"
+	"time"
+
+	"hupt/control"
+	"hupt/supervisor"
+)
+
+var (
+	errRestartFailed = errors.New("restart failed")
+	errInterrupted   = errors.New("interrupted")
+)
+
+type restartCmd struct {
+	Target      string   `arg:"" optional:"" help:"A pid of hupt or of a process under it, a name given at run, or the program's path or name; may be left out if one instance runs."`
+	WaitDrained bool     `xor:"wait" help:"Wait until the old version has gone, too."`
+	NoWait      bool     `xor:"wait" help:"Begin the restart and leave."`
+	Timeout     duration `help:"How long the new version may take until it serves, else it is rolled back." placeholder:"DUR"`
+	JSON        bool     `name:"json" help:"Print events as lines of JSON."`
+	runtimeDir
+}
+
+// Run restarts and tells of it.
+func (c *restartCmd) Run(std *streams) error {
+	if c.Timeout < 0 {
+		return usagef("--timeout must not be negative")
+	}
+	ctx, cancel := ossignal.NotifyContext(context.Background(), os.Interrupt)
+	defer cancel()
+	target, err := find(ctx, c.RuntimeDir, c.Target)
+	if err != nil {
+		return err
+	}
+	stream, err := target.Restart(ctx, supervisor.RestartOptions{ReadyTimeout: time.Duration(c.Timeout)})
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	if c.NoWait {
+		if !c.JSON {
+			fmt.Fprintf(std.out, "restart of hupt %s begun\n", printable(target.String()))
+		}
+		return nil
+	}
+	err = watchRestart(stream.Next, newTeller(std.out, c.JSON), c.WaitDrained)
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w; the restart goes on, see: hupt status %d", errInterrupted, target.PID)
+	}
+	return err
+}
+
+// find gives the instance that is meant.
+func find(ctx context.Context, dir, target string) (*control.Instance, error) {
+	instances, err := control.Find(ctx, control.Dirs(dir))
+	if err != nil {
+		return nil, err
+	}
+	return control.Pick(instances, target)
+}
+
+// watchRestart tells events until the new version serves, or, with drained,
+// until the old one has gone.
+func watchRestart(next func() (supervisor.Event, error), tell *teller, drained bool) error {
+	defer tell.end()
+	var begun, serving int // the new generation's number
+	for {
+		e, err := next()
+		if errors.Is(err, io.EOF) && serving != 0 {
+			tell.done()
+			return nil
+		}
+		if errors.Is(err, io.EOF) {
+			return fmt.Errorf("%w: hupt did not say how it went", errRestartFailed)
+		}
+		if err != nil {
+			return err
+		}
+		tell.event(e)
+		switch e.Kind {
+		case supervisor.EventStarting:
+			if begun == 0 {
+				begun = e.Generation
+			}
+		case supervisor.EventServing:
+			if begun != 0 && e.Generation != begun {
+				continue
+			}
+			if serving = e.Generation; !drained {
+				return nil
+			}
+		case supervisor.EventFailed:
+			return fmt.Errorf("%w: %s", errRestartFailed, e.Reason)
+		case supervisor.EventStopped:
+			return fmt.Errorf("%w: the program ended with exit code %d", errRestartFailed, e.ExitCode)
+		}
+	}
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"hupt/control"
+	"hupt/supervisor"
+)
+
+type runCmd struct {
+	Command []string `arg:"" optional:"" passthrough:"partial" placeholder:"CMD" name:"cmd" help:"The program and its arguments; all that follows the program is its own."`
+
+	Name          string        `help:"A name for restart, status and stop." placeholder:"NAME"`
+	ReadyTimeout  duration      `help:"How long a new version may take until it serves." default:"60s" placeholder:"60s"`
+	DrainTimeout  deadline      `help:"How long the old version may take to finish its connections; negative or never: as long as it wants." default:"60s" placeholder:"60s"`
+	StopSignal    signal        `help:"What ends the old version." default:"TERM" placeholder:"TERM"`
+	KillAfter     duration      `help:"How long it may take to end before it is killed." default:"10s" placeholder:"10s"`
+	RestartSignal restartSignal `help:"What restarts when it is sent to hupt or to the program; none: nothing does." default:"HUP" placeholder:"HUP"`
+	AllowIOUring  bool          `name:"allow-io-uring" help:"Let the program use io_uring, whose sockets hupt can't hand over."`
+	Quiet         bool          `short:"q" xor:"verbosity" help:"Tell only of failures."`
+	Verbose       bool          `short:"v" xor:"verbosity" help:"Tell of everything."`
+	runtimeDir
+}
+
+// instance is what `hupt run` needs of a supervisor.
+type instance interface {
+	supervisor.Restarter
+	Run() (exitCode int, err error)
+}
+
+// Run runs the program until it ends.
+func (c *runCmd) Run(std *streams) error {
+	config, err := c.config()
+	if err != nil {
+		return err
+	}
+	report := newReporter(std.err, c.level())
+	defer report.close()
+	config.Report = report.event
+	supervised, err := newInstance(config)
+	if err != nil {
+		return err
+	}
+	server, err := control.Listen(control.RuntimeDir(c.RuntimeDir), os.Getpid())
+	if err != nil {
+		report.line(levelNormal, fmt.Sprintf("warning: %v; hupt restart, status and stop won't find this instance%s", err, c.withoutSocket()))
+	} else {
+		server.Serve(supervised)
+		defer server.Close()
+	}
+	code, err := supervised.Run()
+	if err != nil {
+		return err
+	}
+	return &codeError{code: code}
+}
+
+// withoutSocket says how to restart then.
+func (c *runCmd) withoutSocket() string {
+	if c.RestartSignal == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", kill -%d %d restarts it", c.RestartSignal, os.Getpid())
+}
+
+// config checks the flags.
+func (c *runCmd) config() (supervisor.Config, error) {
+	command := c.Command
+	if len(command) > 0 && command[0] == "--" {
+		command = command[1:]
+	}
+	switch {
+	case len(command) == 0:
+		return supervisor.Config{}, usagef("no command to run; usage: hupt run [flags] CMD [ARG...]")
+	case command[0] == "":
+		return supervisor.Config{}, usagef("the command is empty; usage: hupt run [flags] CMD [ARG...]")
+	case c.ReadyTimeout <= 0:
+		return supervisor.Config{}, usagef("--ready-timeout must be more than 0")
+	case c.KillAfter < 0:
+		return supervisor.Config{}, usagef("--kill-after must not be negative")
+	case syscall.Signal(c.StopSignal) == syscall.SIGSTOP:
+		return supervisor.Config{}, usagef("--stop-signal STOP would not end anything")
+	}
+	return supervisor.Config{
+		Version:       version(),
+		Name:          c.Name,
+		Command:       command,
+		ReadyTimeout:  time.Duration(c.ReadyTimeout),
+		DrainTimeout:  time.Duration(c.DrainTimeout),
+		KillAfter:     time.Duration(c.KillAfter),
+		StopSignal:    syscall.Signal(c.StopSignal),
+		RestartSignal: syscall.Signal(c.RestartSignal),
+		AllowIOUring:  c.AllowIOUring,
+	}, nil
+}
+
+func (c *runCmd) level() level {
+	switch {
+	case c.Quiet:
+		return levelQuiet
+	case c.Verbose:
+		return levelVerbose
+	}
+	return levelNormal
+}

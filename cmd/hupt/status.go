@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"hupt/control"
+	"hupt/supervisor"
+)
+
+type statusCmd struct {
+	Target string `arg:"" optional:"" help:"As of restart; without it all instances are shown."`
+	JSON   bool   `name:"json" help:"Print an array with the status of each."`
+	runtimeDir
+}
+
+// report is one instance in the output of --json.
+type instanceReport struct {
+	*supervisor.Status
+	Socket string `json:"socket"`
+	UID    int    `json:"uid"`
+	Error  string `json:"error,omitempty"`
+}
+
+// Run shows what runs under hupt.
+func (c *statusCmd) Run(std *streams) error {
+	ctx := context.Background()
+	instances, err := control.Find(ctx, control.Dirs(c.RuntimeDir))
+	if err != nil {
+		return err
+	}
+	var picked error
+	if c.Target != "" || len(instances) == 0 {
+		var one *control.Instance
+		if one, picked = control.Pick(instances, c.Target); picked == nil {
+			instances = []control.Instance{*one}
+		}
+	}
+	switch {
+	case c.JSON && (picked == nil || errors.Is(picked, control.ErrNoInstance) && c.Target == ""):
+		if err := writeStatusJSON(std, instances); err != nil {
+			return err
+		}
+	case picked == nil:
+		writeStatus(std.out, instances, time.Now())
+	}
+	if picked != nil {
+		return picked
+	}
+	for n := range instances {
+		if instances[n].Err != nil {
+			return instances[n].Err
+		}
+	}
+	return nil
+}
+
+func writeStatusJSON(std *streams, instances []control.Instance) error {
+	reports := []instanceReport{}
+	for n := range instances {
+		i := &instances[n]
+		r := instanceReport{Status: &i.Status, Socket: i.Socket, UID: i.UID}
+		if i.Err != nil {
+			r.Error = i.Err.Error()
+			r.Status.PID = i.PID
+		}
+		reports = append(reports, r)
+	}
+	encoder := json.NewEncoder(std.out)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(reports)
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"hupt/control"
+	"hupt/supervisor"
+)
+
+// writeStatus shows instances one below the other.
+func writeStatus(w io.Writer, instances []control.Instance, now time.Time) {
+	for n := range instances {
+		if n > 0 {
+			fmt.Fprintln(w)
+		}
+		i := &instances[n]
+		if i.Err != nil {
+			fmt.Fprintf(w, "hupt %d: does not answer\n", i.PID)
+			continue
+		}
+		writeInstance(w, i.PID, &i.Status, now)
+	}
+}
+
+func writeInstance(w io.Writer, pid int, s *supervisor.Status, now time.Time) {
+	name := s.Name
+	if name == "" && len(s.Command) > 0 {
+		name = s.Command[0]
+	}
+	fmt.Fprintf(w, "%s: %s, hupt's pid %d, up %s\n", printable(name), printable(s.State), pid, age(now.Sub(s.Started)))
+	fmt.Fprintf(w, "  command   %s\n", words(s.Command))
+	fmt.Fprintf(w, "  path      %s\n", printable(s.Path))
+	fmt.Fprintf(w, "  cwd       %s\n", printable(s.Dir))
+	fmt.Fprintf(w, "  restarts  %d, %d rolled back, %s cut\n", s.Restarts, s.Rollbacks, count(s.Cut, "connection"))
+	fmt.Fprintf(w, "  stops     %s\n", stops(s.Stops))
+	fmt.Fprintf(w, "  injected  %s\n", count(int(s.Injected), "system call"))
+	fmt.Fprintln(w)
+
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "  GENERATION\tSTATE\tPID\tPROCESSES\tAGE\tMEMORY\tCONNECTIONS")
+	sockets := 0
+	for _, g := range s.Generations {
+		fmt.Fprintf(table, "  %d\t%s\t%d\t%d\t%s\t%s\t%d\n", g.Number, printable(g.State), g.PID,
+			len(g.PIDs), age(now.Sub(g.Started)), size(g.RSS), g.Connections)
+		sockets += len(g.Sockets)
+	}
+	table.Flush()
+	if sockets == 0 {
+		return
+	}
+	fmt.Fprintln(w)
+	fmt.Fprintln(table, "  SOCKET\tGENERATION\tQUEUE\tHANDED OVER")
+	for _, g := range s.Generations {
+		for _, socket := range g.Sockets {
+			fmt.Fprintf(table, "  %s %s\t%d\t%d of %d\t%s\n", printable(socket.Network), printable(socket.Address),
+				g.Number, socket.Queue, socket.Backlog, yesNo(socket.Adopted))
+		}
+	}
+	table.Flush()
+}
+
+// stops lists the kinds, the most frequent first.
+func stops(kinds map[string]uint64) string {
+	names := slices.SortedFunc(maps.Keys(kinds), func(a, b string) int {
+		switch {
+		case kinds[a] > kinds[b]:
+			return -1
+		case kinds[a] < kinds[b]:
+			return 1
+		}
+		return strings.Compare(a, b)
+	})
+	var total uint64
+	parts := make([]string, len(names))
+	for n, name := range names {
+		total += kinds[name]
+		parts[n] = fmt.Sprintf("%s %d", printable(name), kinds[name])
+	}
+	if total == 0 {
+		return "0"
+	}
+	return fmt.Sprintf("%d (%s)", total, strings.Join(parts, ", "))
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
