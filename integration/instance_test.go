@@ -29,6 +29,7 @@ type instance struct {
 	runtime string
 	output  string        // file with stdout and stderr
 	ended   chan struct{} // closed when the command was waited for
+	orphans bool          // the program is expected to outlive hupt
 }
 
 // launch says how to start an instance.
@@ -47,7 +48,7 @@ type launch struct {
 // start runs a site's server under hupt and waits until it serves.
 func start(s *site, flags ...string) *instance {
 	s.t.Helper()
-	i := launchAt(s.t, s.dir, launch{flags: flags, argv: s.argv()})
+	i := launchAt(s.t, s.dir, launch{flags: flags, argv: s.argv(), env: s.env()})
 	s.awaitAnswer()
 	return i
 }
@@ -106,7 +107,9 @@ func (i *instance) cleanup() {
 	}
 	if left := i.left(); len(left) > 0 {
 		for _, pid := range left {
-			i.t.Errorf("left over: %s", describe(pid))
+			if !i.orphans {
+				i.t.Errorf("left over: %s", describe(pid))
+			}
 		}
 		endAll(left)
 		i.waitEnd(patience)

@@ -105,3 +105,14 @@ func describe(pid int) string {
 	return fmt.Sprintf("pid %d (%s, state %s, group %d, in %s)", pid,
 		bytes.TrimSpace(bytes.ReplaceAll(cmdline, []byte{0}, []byte{' '})), state, pgrp, wchan)
 }
+
+// statusField returns a field of /proc/PID/status, "" if the process has gone.
+func statusField(pid int, name string) string {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, name+":"); ok {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}

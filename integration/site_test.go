@@ -27,6 +27,8 @@ type site struct {
 	extra   map[string]string // further @NAME@s of a template
 	args    []string          // further arguments
 	deploys int
+
+	interpreter string // the program that runs the code, if it is not one itself
 }
 
 func newSite(t testing.TB, v *victim) *site {
@@ -68,6 +70,9 @@ func (s *site) deploy(version string) {
 		content = s.fill(s.v.template, version)
 	}
 	s.install(content, 0o755)
+	if s.interpreter != "" {
+		s.link(filepath.Join(s.dir, "exe"), s.interpreter)
+	}
 }
 
 // fill returns a template of testdata with its @NAME@s replaced.
@@ -101,20 +106,55 @@ func (s *site) install(content []byte, mode os.FileMode) {
 	os.Remove(filepath.Join(s.dir, fmt.Sprintf("release-%d", s.deploys-2)))
 }
 
-func (s *site) pointTo(release string) {
+func (s *site) pointTo(release string) { s.link(s.program(), release) }
+
+// link makes path a symlink to target; if it was another, without a moment
+// at which there is none.
+func (s *site) link(path, target string) {
 	s.t.Helper()
-	next := filepath.Join(s.dir, "next")
+	next := path + ".next"
 	os.Remove(next)
-	if err := os.Symlink(release, next); err != nil {
+	if err := os.Symlink(target, next); err != nil {
 		s.t.Fatal(err)
 	}
-	if err := os.Rename(next, s.program()); err != nil {
+	if err := os.Rename(next, path); err != nil {
 		s.t.Fatal(err)
 	}
 }
 
+// executable returns a path that leads to an installed program, by way of a
+// symlink, so that a test may put another in its place.
+func (s *site) executable(name string) string {
+	s.t.Helper()
+	s.interpreter = installed(s.t, name)
+	path := filepath.Join(s.dir, "exe")
+	s.link(path, s.interpreter)
+	return path
+}
+
+// deployBad puts a program in place of the site's that is bad in the way that
+// how says: see testdata/c/bad.c.
+func (s *site) deployBad(how string) {
+	s.t.Helper()
+	if s.interpreter == "" {
+		s.install(bake(s.t, "bad", how), 0o755)
+		return
+	}
+	bad := filepath.Join(s.dir, "bad")
+	os.Remove(bad)
+	if err := writeProgram(bad, bake(s.t, "bad", how)); err != nil {
+		s.t.Fatal(err)
+	}
+	s.link(filepath.Join(s.dir, "exe"), bad)
+}
+
 // argv is the command that is run.
 func (s *site) argv() []string { return append(s.v.argv(s), s.args...) }
+
+// env tells a bad version where to listen, whatever its arguments are.
+func (s *site) env() []string {
+	return []string{fmt.Sprintf("HUPT_TEST_PORT=%d", s.port), "HUPT_TEST_HOST=" + s.host}
+}
 
 func (s *site) address() string { return net.JoinHostPort(s.host, fmt.Sprint(s.port)) }
 

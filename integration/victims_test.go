@@ -51,19 +51,19 @@ var victims = []*victim{
 	c("c-prefork-reuseport", "prefork", "workers=8", "reuseport=1"),
 	slower(c("c-fork-per-connection", "forker"), 40_000, "a fork, an exit and a wait for each connection"),
 	{name: "nginx", template: "conf/nginx.conf", proxy: true, argv: func(s *site) []string {
-		return []string{installed(s.t, "nginx"), "-p", s.dir, "-e", filepath.Join(s.dir, "error.log"), "-c", s.program()}
+		return []string{s.executable("nginx"), "-p", s.dir, "-e", filepath.Join(s.dir, "error.log"), "-c", s.program()}
 	}},
 	{name: "haproxy", template: "conf/haproxy.cfg", proxy: true, argv: func(s *site) []string {
-		return []string{installed(s.t, "haproxy"), "-db", "-f", s.program()}
+		return []string{s.executable("haproxy"), "-db", "-f", s.program()}
 	}},
 	{name: "redis", template: "conf/redis.conf", tag: redisTag,
 		raw:     &load.Raw{Send: []byte("PING\r\nCONFIG GET dbfilename\r\nINFO server\r\n"), Expect: []byte("+PONG\r\n*2\r\n")},
 		slowRaw: redisSlow,
 		argv: func(s *site) []string {
-			return []string{installed(s.t, "redis-server"), s.program()}
+			return []string{s.executable("redis-server"), s.program()}
 		}},
 	slower(&victim{name: "node", template: "node/server.js", argv: func(s *site) []string {
-		return []string{installed(s.t, "node"), s.program(), fmt.Sprint(s.port)}
+		return []string{s.executable("node"), s.program(), fmt.Sprint(s.port)}
 	}}, 60_000, "one thread of JavaScript for all connections"),
 	slower(py("python-http1.0", "py/threading_server.py", "HTTP/1.0"), 20_000, "http.server makes a thread for each connection under one lock"),
 	slower(py("python-http1.1", "py/threading_server.py", "HTTP/1.1"), 20_000, "http.server makes a thread for each connection under one lock"),
@@ -97,7 +97,7 @@ func c(name, program string, args ...string) *victim {
 
 func py(name, template string, args ...string) *victim {
 	return &victim{name: name, template: template, argv: func(s *site) []string {
-		return append([]string{installed(s.t, "python3"), s.program(), fmt.Sprint(s.port)}, args...)
+		return append([]string{s.executable("python3"), s.program(), fmt.Sprint(s.port)}, args...)
 	}}
 }
 

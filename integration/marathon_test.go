@@ -1,0 +1,109 @@
+package integration
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestMarathon: three hundred restarts in a row under load. Whatever leaks by
+// one descriptor, one mapping or one process a restart shows.
+func TestMarathon(t *testing.T) {
+	s := newSite(t, named("go"))
+	i := start(s)
+	o := s.load()
+	o.Clients = 4
+	run := begin(t, o)
+	total := max(2*marathonSettled, scale(marathonRestarts))
+	var huptSizes, programSizes []size
+	for n := 1; n <= total; n++ {
+		version := fmt.Sprintf("v%d", n)
+		s.deploy(version)
+		i.restart("--wait-drained")
+		g := i.serving()
+		huptSizes = append(huptSizes, sizeOf(i.pid))
+		programSizes = append(programSizes, sizeOf(g.PID))
+		if n%20 == 0 {
+			if who, err := s.answer(); err != nil || who.version != version {
+				t.Errorf("restart %d: %v answers, %v", n, who, err)
+			}
+			if running := marked(i.mark, i.pid, i.dir); len(running) != 2 {
+				t.Errorf("restart %d: processes %v run, not just hupt and the program", n, running)
+			}
+			t.Logf("restart %3d: hupt %v, program %v", n, huptSizes[n-1], programSizes[n-1])
+		}
+	}
+	noneFailed(t, fmt.Sprintf("%d restarts in a row", total), run.Stop())
+	flat(t, "hupt", huptSizes)
+	flat(t, "program", programSizes)
+	status := i.status()
+	if status.Restarts != total || len(status.Generations) != 1 {
+		t.Errorf("hupt counts %d restarts and %d generations, not %d and 1", status.Restarts, len(status.Generations), total)
+	}
+}
+
+// size is what a process holds.
+type size struct {
+	fds, threads int
+	rss          int // KiB
+	maps         int
+}
+
+func (s size) String() string {
+	return fmt.Sprintf("%d fds, %d threads, %d mappings, %d KiB", s.fds, s.threads, s.maps, s.rss)
+}
+
+func sizeOf(pid int) (s size) {
+	entries, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	s.fds = len(entries)
+	maps, _ := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	s.maps = strings.Count(string(maps), "\n")
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	for line := range strings.Lines(string(status)) {
+		fmt.Sscanf(line, "VmRSS: %d", &s.rss)
+		fmt.Sscanf(line, "Threads: %d", &s.threads)
+	}
+	return s
+}
+
+// flat compares the settled beginning with the end. Medians, since a moment's
+// connections and the garbage collector move single samples.
+func flat(t *testing.T, who string, sizes []size) {
+	t.Helper()
+	window := max(5, len(sizes)/10)
+	early := medianSize(sizes[marathonSettled-1 : marathonSettled-1+window])
+	late := medianSize(sizes[len(sizes)-window:])
+	t.Logf("%s at restart %d: %v; at %d: %v", who, marathonSettled, early, len(sizes), late)
+	if late.fds > early.fds+2 {
+		t.Errorf("%s has %d descriptors at the end, %d at restart %d", who, late.fds, early.fds, marathonSettled)
+	}
+	if late.threads > early.threads+4 {
+		t.Errorf("%s has %d threads at the end, %d at restart %d", who, late.threads, early.threads, marathonSettled)
+	}
+	if late.maps > early.maps+10 {
+		t.Errorf("%s has %d mappings at the end, %d at restart %d", who, late.maps, early.maps, marathonSettled)
+	}
+	if late.rss > early.rss*5/4+2048 {
+		t.Errorf("%s holds %d KiB at the end, %d at restart %d", who, late.rss, early.rss, marathonSettled)
+	}
+}
+
+func medianSize(sizes []size) size {
+	pick := func(f func(size) int) int {
+		var all []int
+		for _, s := range sizes {
+			all = append(all, f(s))
+		}
+		slices.Sort(all)
+		return all[len(all)/2]
+	}
+	return size{
+		fds:     pick(func(s size) int { return s.fds }),
+		threads: pick(func(s size) int { return s.threads }),
+		rss:     pick(func(s size) int { return s.rss }),
+		maps:    pick(func(s size) int { return s.maps }),
+	}
+}
+

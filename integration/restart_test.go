@@ -1,0 +1,187 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"hupt/load"
+)
+
+// TestRestartUnderLoad: every server, restarted over and over under clients
+// that open a connection for each request, fails none of them, and each
+// restart is a new process with new code.
+func TestRestartUnderLoad(t *testing.T) {
+	for _, v := range victims {
+		t.Run(v.name, func(t *testing.T) {
+			t.Parallel()
+			restartUnderLoad(t, newSite(t, v))
+		})
+	}
+}
+
+func restartUnderLoad(t *testing.T, s *site) {
+	i := start(s)
+	if s.v.fewer != "" {
+		t.Logf("%d requests: %s", s.v.total(), s.v.fewer)
+	}
+	run := begin(t, s.load())
+	seen := newLineage(i)
+	for n := 1; n <= restartsPerServer; n++ {
+		awaitRequests(t, run, s.v.total()*n/(restartsPerServer+1), 2*time.Minute)
+		version := fmt.Sprintf("v%d", n)
+		s.deploy(version)
+		run.SetPhase(version)
+		i.restart()
+		run.SetPhase("")
+		seen.isNew(s, version)
+	}
+	awaitRequests(t, run, s.v.total(), 2*time.Minute)
+	r := run.Stop()
+	noneFailed(t, fmt.Sprintf("%s, %d restarts", s.v.name, restartsPerServer), r)
+	if status := i.status(); status.Restarts != restartsPerServer || status.Rollbacks != 0 || status.Cut != 0 {
+		t.Errorf("hupt counts %d restarts, %d rollbacks, %d connections cut; want %d, 0, 0",
+			status.Restarts, status.Rollbacks, status.Cut, restartsPerServer)
+	}
+}
+
+// TestRestartWithSlowRequests: requests that take half a second are in flight
+// at each restart and all are answered, by the old version.
+func TestRestartWithSlowRequests(t *testing.T) {
+	for _, v := range victims {
+		t.Run(v.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, v)
+			i := start(s)
+			slow := begin(t, s.slow(slowMillis))
+			seen := newLineage(i)
+			most := 0
+			for n := 1; n <= scale(slowRestarts); n++ {
+				// Some are just beginning, some are about to end.
+				time.Sleep(slowMillis * 7 / 10 * time.Millisecond)
+				version := fmt.Sprintf("v%d", n)
+				s.deploy(version)
+				slow.SetPhase(version)
+				i.restart()
+				slow.SetPhase("")
+				for _, g := range i.status().Generations {
+					if g.State != "serving" {
+						most = max(most, g.Connections)
+					}
+				}
+				seen.isNew(s, version)
+			}
+			r := slow.Stop()
+			noneFailed(t, fmt.Sprintf("%s, %d restarts with requests of %d ms in flight", v.name, scale(slowRestarts), slowMillis), r)
+			if least := int64(clients * scale(slowRestarts) / 2); r.Requests < least {
+				t.Errorf("only %d requests: fewer than %d can't have been in flight at each restart", r.Requests, least)
+			}
+			if most == 0 {
+				t.Error("no old generation ever had a connection left after its restart")
+			}
+			if status := i.status(); status.Cut != 0 {
+				t.Errorf("hupt says that %d connections were cut", status.Cut)
+			}
+		})
+	}
+}
+
+// TestRestartKeepsWaitingClients: connections that wait in the accept queue
+// for a server that has all its workers busy are answered after a restart.
+func TestRestartKeepsWaitingClients(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, named("c-threads"))
+	s.args = []string{"workers=2"}
+	i := start(s)
+	o := s.slow(300)
+	o.Clients, o.Requests = 40, 80
+	run := begin(t, o)
+	time.Sleep(100 * time.Millisecond) // 2 are served, 38 wait
+	for n := 1; n <= 3; n++ {
+		s.deploy(fmt.Sprintf("v%d", n))
+		i.restart()
+	}
+	noneFailed(t, "40 clients of 2 workers", run.Wait())
+}
+
+// TestRestartIPv6: the same over ::1.
+func TestRestartIPv6(t *testing.T) {
+	for _, name := range []string{"go", "c-epoll-edge"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := *named(name)
+			v.requests = requestsPerServer / 10
+			s := newSite(t, &v)
+			s.host = "::1"
+			restartUnderLoad(t, s)
+		})
+	}
+}
+
+// TestRestartKeepAlive: clients on kept connections lose nothing either while
+// the old generation may serve them to their end.
+func TestRestartKeepAlive(t *testing.T) {
+	for _, name := range []string{"go", "nginx", "node"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, named(name))
+			i := start(s, "--drain-timeout", "never")
+			o := s.load()
+			o.Kind = load.KeepAlive
+			run := begin(t, o)
+			for n := 1; n <= 3; n++ {
+				awaitRequests(t, run, 500*n, patience)
+				version := fmt.Sprintf("v%d", n)
+				s.deploy(version)
+				i.restart()
+				newLineage(i).isNew(s, version)
+			}
+			noneFailed(t, "kept connections", run.Stop())
+		})
+	}
+}
+
+// lineage remembers who has served, so that nobody serves twice.
+type lineage struct {
+	i    *instance
+	pids []int // of first processes of generations
+}
+
+func newLineage(i *instance) *lineage { return &lineage{i: i} }
+
+// isNew fails the test unless what serves now is version, all of it, in a
+// process that was never seen before.
+func (l *lineage) isNew(s *site, version string) {
+	s.t.Helper()
+	g := l.i.serving()
+	if slices.Contains(l.pids, g.PID) {
+		s.t.Errorf("%s is served by pid %d, which has served before", version, g.PID)
+	}
+	l.pids = append(l.pids, g.PID)
+	for range 3 {
+		who, err := s.answer()
+		if err != nil {
+			s.t.Errorf("after the restart to %s: %v", version, err)
+			return
+		}
+		if who.version != version {
+			s.t.Errorf("a connection opened after the restart to %s was answered by %s (pid %d)", version, who.version, who.pid)
+		}
+		if !s.v.fleeting && !slices.Contains(g.PIDs, who.pid) {
+			s.t.Errorf("pid %d answers, which is none of the processes of generation %d: %v", who.pid, g.Number, g.PIDs)
+		}
+	}
+}
+
+// once makes n requests of a load and returns the result.
+func once(t testing.TB, o load.Options, n int) load.Result {
+	t.Helper()
+	o.Requests = int64(n)
+	run, err := load.Start(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return run.Wait()
+}
