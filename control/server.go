@@ -74,8 +74,8 @@ func (s *Server) Close() {
 	if s.closing.Swap(true) {
 		return
 	}
+	defer s.listener.Close() // which nobody else does if Serve has not begun yet
 	if s.http == nil {
-		s.listener.Close()
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)

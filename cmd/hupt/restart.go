@@ -96,7 +96,7 @@ func watchRestart(next func() (supervisor.Event, error), tell *teller, drained b
 				return nil
 			}
 		case supervisor.EventFailed:
-			return fmt.Errorf("%w: %s", errRestartFailed, e.Reason)
+			return fmt.Errorf("%w: %s; the old version serves on", errRestartFailed, e.Reason)
 		case supervisor.EventStopped:
 			return fmt.Errorf("%w: the program ended with exit code %d", errRestartFailed, e.ExitCode)
 		}
