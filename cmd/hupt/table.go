@@ -35,8 +35,12 @@ func writeInstance(w io.Writer, pid int, s *supervisor.Status, now time.Time) {
 	}
 	fmt.Fprintf(w, "%s: %s, hupt's pid %d, up %s\n", printable(name), printable(s.State), pid, age(now.Sub(s.Started)))
 	fmt.Fprintf(w, "  command   %s\n", words(s.Command))
-	fmt.Fprintf(w, "  path      %s\n", printable(s.Path))
-	fmt.Fprintf(w, "  cwd       %s\n", printable(s.Dir))
+	if s.Path != "" {
+		fmt.Fprintf(w, "  path      %s\n", printable(s.Path))
+	}
+	if s.Dir != "" {
+		fmt.Fprintf(w, "  cwd       %s\n", printable(s.Dir))
+	}
 	fmt.Fprintf(w, "  restarts  %d, %d rolled back, %s cut\n", s.Restarts, s.Rollbacks, count(s.Cut, "connection"))
 	fmt.Fprintf(w, "  stops     %s\n", stops(s.Stops))
 	fmt.Fprintf(w, "  injected  %s\n", count(int(s.Injected), "system call"))

@@ -55,20 +55,18 @@ func TestStatusTable(t *testing.T) {
   stops     1260 (signal 1100, clone 80, seccomp:bind 80)
   injected  310 system calls
 
-  GENERATION  STATE     PID   PROCESSES  AGE    MEMORY   CONNECTIONS
+  GENERATION  STATE     PID   PROCESSES  AGE    MEMORY    CONNECTIONS
   4           draining  4600  2          1h 0m  12.0 MiB  2
-  5           serving   4711  1          12s    900 B    1400
+  5           serving   4711  1          12s    900 B     1400
 
-  SOCKET          GENERATION  QUEUE     HANDED OVER
-  tcp4 0.0.0.0:80  4           3 of 511  no
-  tcp6 [::]:80    5           0 of 4096  yes
+  SOCKET           GENERATION  QUEUE      HANDED OVER
+  tcp4 0.0.0.0:80  4           3 of 511   no
+  tcp6 [::]:80     5           0 of 4096  yes
 
 hupt 5000: does not answer
 
 ./api: stopping, hupt's pid 6000, up 0s
   command   ./api
-  path      
-  cwd       
   restarts  0, 0 rolled back, 0 connections cut
   stops     0
   injected  0 system calls
