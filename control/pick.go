@@ -156,10 +156,28 @@ func (p picker) noSuchPID(pid int) error {
 	}
 	for _, above := range p.proc.ancestors(pid) {
 		if p.proc.isHupt(above) {
-			return errorf(ErrNoAnswer, "hupt %d has no control socket that can be found (another --runtime-dir?); kill -HUP %d restarts it, kill -TERM %d stops it", above, above, above)
+			return lost(above)
 		}
 	}
 	return errorf(ErrNoInstance, "process %d (%s) does not run under hupt%s", pid, process.name, p.known())
+}
+
+// lost says what to do about a hupt whose control socket is gone.
+func lost(pid int) error {
+	return errorf(ErrNoAnswer, "hupt %d has no control socket that can be found (another --runtime-dir?); kill -HUP %d restarts it, kill -TERM %d stops it", pid, pid, pid)
+}
+
+// Lost looks for a hupt of this user's when Find found none: its socket may
+// have been removed. It gives nil, or an error that wraps ErrNoAnswer.
+func Lost() error { return picker{nil, "/proc", os.Getuid()}.lost() }
+
+func (p picker) lost() error {
+	for _, pid := range p.proc.pids() {
+		if process, ok := p.proc.read(pid); ok && process.uid == p.uid && p.proc.isHupt(pid) {
+			return lost(pid)
+		}
+	}
+	return nil
 }
 
 // known ends an error with what there is to choose from.

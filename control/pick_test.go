@@ -103,3 +103,14 @@ func TestPickTheOnlyOne(t *testing.T) {
 		t.Errorf("one: %v, %v", got, err)
 	}
 }
+
+func TestLost(t *testing.T) {
+	p := picker{uid: 1000, proc: fakeProc(t, map[int]process{5: {"bash", 1, 1000}, 40: {"hupt", 1, 7}})}
+	if err := p.lost(); err != nil {
+		t.Errorf("another's: %v", err)
+	}
+	p.uid = 7
+	if err := p.lost(); !errors.Is(err, ErrNoAnswer) || !strings.Contains(err.Error(), "hupt 40 has no control socket") {
+		t.Errorf("got %v", err)
+	}
+}

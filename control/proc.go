@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -63,6 +64,19 @@ func (p procfs) ancestors(pid int) []int {
 func (p procfs) parent(pid int) int {
 	out, _ := p.read(pid)
 	return out.parent
+}
+
+// pids are all processes that /proc shows.
+func (p procfs) pids() []int {
+	entries, _ := os.ReadDir(string(p)) // no /proc, no processes
+	var pids []int
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	slices.Sort(pids)
+	return pids
 }
 
 // isHupt reports whether a process is a `hupt run` by its program's name and

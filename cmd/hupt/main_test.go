@@ -41,6 +41,8 @@ func TestScripts(t *testing.T) {
 			env.Defer(func() { os.RemoveAll(dir) })
 			env.Setenv(control.EnvDir, filepath.Join(dir, "run"))
 			env.Setenv("DIR", dir)
+			// With -race each process would sleep a second before it exits.
+			env.Setenv("GORACE", "atexit_sleep_ms=0")
 			return err
 		},
 		Condition: func(name string) (bool, error) {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"hupt/supervisor"
@@ -42,6 +43,9 @@ type reporter struct {
 	level level
 	lines chan string
 	done  chan struct{}
+
+	mu     sync.Mutex // guards closed, and lines against its close
+	closed bool
 }
 
 func newReporter(w io.Writer, l level) *reporter {
@@ -68,7 +72,9 @@ func (r *reporter) event(e supervisor.Event) {
 }
 
 func (r *reporter) line(l level, text string) {
-	if l > r.level {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if l > r.level || r.closed {
 		return
 	}
 	select {
@@ -77,9 +83,12 @@ func (r *reporter) line(l level, text string) {
 	}
 }
 
-// close writes what is left. Nothing may be told after.
+// close writes what is left. What is told after is lost.
 func (r *reporter) close() {
+	r.mu.Lock()
+	r.closed = true
 	close(r.lines)
+	r.mu.Unlock()
 	select {
 	case <-r.done:
 	case <-time.After(flushTimeout):

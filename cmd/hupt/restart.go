@@ -62,7 +62,13 @@ func find(ctx context.Context, dir, target string) (*control.Instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	return control.Pick(instances, target)
+	picked, err := control.Pick(instances, target)
+	if target == "" && dir == "" && len(instances) == 0 {
+		if lost := control.Lost(); lost != nil {
+			return nil, lost
+		}
+	}
+	return picked, err
 }
 
 // watchRestart tells events until the new version serves, or, with drained,

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	ossignal "os/signal"
 	"syscall"
 	"time"
 
@@ -44,6 +45,10 @@ func (c *runCmd) Run(std *streams) error {
 	if err != nil {
 		return err
 	}
+	// When nobody reads stderr any more, a write to it would end hupt and leave
+	// the program alone (os/signal, "SIGPIPE"). Not to ignore it: the program
+	// would inherit that. Not before New: that looks how signals stand.
+	ossignal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	server, err := control.Listen(control.RuntimeDir(c.RuntimeDir), os.Getpid())
 	if err != nil {
 		report.line(levelNormal, fmt.Sprintf("warning: %v; hupt restart, status and stop won't find this instance%s", err, c.withoutSocket()))
