@@ -19,7 +19,7 @@ var (
 )
 
 type restartCmd struct {
-	Target      string   `arg:"" optional:"" help:"A pid of hupt or of a process under it, a name given at run, or the program's path or name; may be left out if one instance runs."`
+	Target      *string  `arg:"" optional:"" help:"A pid of hupt or of a process under it, a name given at run, or the program's path or name; may be left out if one instance runs."`
 	WaitDrained bool     `xor:"wait" help:"Wait until the old version has gone, too."`
 	NoWait      bool     `xor:"wait" help:"Begin the restart and leave."`
 	Timeout     duration `help:"How long the new version may take until it serves, else it is rolled back." placeholder:"DUR"`
@@ -56,8 +56,24 @@ func (c *restartCmd) Run(std *streams) error {
 	return err
 }
 
+// targetName is the target, "" if none was given. One that is given and empty
+// is a script's unset variable: it must not mean "the only instance".
+func targetName(arg *string) (string, error) {
+	switch {
+	case arg == nil:
+		return "", nil
+	case *arg == "":
+		return "", usagef("the target is empty; leave it out or name an instance")
+	}
+	return *arg, nil
+}
+
 // find gives the instance that is meant.
-func find(ctx context.Context, dir, target string) (*control.Instance, error) {
+func find(ctx context.Context, dir string, arg *string) (*control.Instance, error) {
+	target, err := targetName(arg)
+	if err != nil {
+		return nil, err
+	}
 	instances, err := control.Find(ctx, control.Dirs(dir))
 	if err != nil {
 		return nil, err

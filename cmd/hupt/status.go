@@ -11,8 +11,8 @@ import (
 )
 
 type statusCmd struct {
-	Target string `arg:"" optional:"" help:"As of restart; without it all instances are shown."`
-	JSON   bool   `name:"json" help:"Print an array with the status of each."`
+	Target *string `arg:"" optional:"" help:"As of restart; without it all instances are shown."`
+	JSON   bool    `name:"json" help:"Print an array with the status of each."`
 	runtimeDir
 }
 
@@ -27,19 +27,23 @@ type instanceReport struct {
 // Run shows what runs under hupt.
 func (c *statusCmd) Run(std *streams) error {
 	ctx := context.Background()
+	target, err := targetName(c.Target)
+	if err != nil {
+		return err
+	}
 	instances, err := control.Find(ctx, control.Dirs(c.RuntimeDir))
 	if err != nil {
 		return err
 	}
-	var picked error
-	if c.Target != "" || len(instances) == 0 {
+	var picked error // why not exactly one was picked
+	if target != "" || len(instances) == 0 {
 		var one *control.Instance
-		if one, picked = control.Pick(instances, c.Target); picked == nil {
+		if one, picked = control.Pick(instances, target); picked == nil {
 			instances = []control.Instance{*one}
 		}
 	}
 	switch {
-	case c.JSON && (picked == nil || errors.Is(picked, control.ErrNoInstance) && c.Target == ""):
+	case c.JSON && (picked == nil || errors.Is(picked, control.ErrNoInstance) && target == ""):
 		if err := writeStatusJSON(std, instances); err != nil {
 			return err
 		}

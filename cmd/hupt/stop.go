@@ -13,8 +13,8 @@ import (
 )
 
 type stopCmd struct {
-	Target string `arg:"" optional:"" help:"As of restart."`
-	JSON   bool   `name:"json" help:"Print events as lines of JSON."`
+	Target *string `arg:"" optional:"" help:"As of restart."`
+	JSON   bool    `name:"json" help:"Print events as lines of JSON."`
 	runtimeDir
 }
 
