@@ -1,0 +1,174 @@
+package tracer
+
+import (
+	"fmt"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+
+	"hupt/fdtable"
+)
+
+// onBind: a bind is about to be made. If its address is that of a held socket
+// that is still to be had, the program gets that one; otherwise the bind runs
+// as it stands.
+func (t *Tracer) onBind(k *task, si syscallInfo) {
+	g := k.proc.gen
+	fd := int(int32(si.Args[0]))
+	b := make([]byte, 28) // sizeof(struct sockaddr_in6)
+	if n := int(uint32(si.Args[2])); n < len(b) {
+		b = b[:max(n, 0)]
+	}
+	if readMemory(k.tid, si.Args[1], b) != nil {
+		t.resume(k, 0) // the kernel will give EFAULT
+		return
+	}
+	family, addr, ok := parseSockaddr(b)
+	if !ok {
+		t.resume(k, 0)
+		return
+	}
+	inode, ok := fdtable.SocketInode(k.tid, fd)
+	if !ok {
+		t.resume(k, 0) // EBADF or ENOTSOCK
+		return
+	}
+	if o := t.offerFor(k, fd, family, addr); o != nil {
+		err := t.adopt(k, fd, o)
+		if err == nil || gone(err) {
+			return
+		}
+		// The task was let go with the bind's own failure.
+		t.tell(Note{Kind: NoteFailedCall, Generation: g, PID: k.proc.pid,
+			Text: fmt.Sprintf("hand %s over: %v", o.held.Name, err)})
+		return
+	}
+	if addr.Port() == 0 {
+		t.portZero[inode] = true
+	}
+	t.watchResult(k, "bind "+addr.String())
+	t.resume(k, 0)
+}
+
+// watchResult tells the supervisor if the call that k is about to make fails,
+// while its generation is still to prove itself.
+func (t *Tracer) watchResult(k *task, call string) {
+	g := k.proc.gen
+	if g.settled {
+		return
+	}
+	k.awaitsExit = func(v int64) {
+		if v < 0 && v > -4096 {
+			t.tell(Note{Kind: NoteFailedCall, Generation: g, PID: k.proc.pid,
+				Text: fmt.Sprintf("%s: %s", call, unix.Errno(-v).Error())})
+		}
+	}
+}
+
+// offerFor finds what a bind of fd to addr is to get. Held sockets of one name
+// (SO_REUSEPORT) are had in order, and a bind to port 0 gets the next of those
+// that were bound so.
+func (t *Tracer) offerFor(k *task, fd, family int, addr netip.AddrPort) *offer {
+	g := k.proc.gen
+	if len(g.offers) == 0 || !inet(family) {
+		return nil
+	}
+	local, err := takeFD(k.proc.pid, fd)
+	if err != nil {
+		return nil
+	}
+	defer unix.Close(local)
+	want, err := kindOf(local)
+	if err != nil || want.Family != family {
+		return nil
+	}
+	want.Address = addr
+	for _, o := range g.offers {
+		if !o.taken && o.held.matches(want) {
+			return o
+		}
+	}
+	// A program that closed what it adopted and binds it anew, as some do when
+	// they read their configuration again, finds the port busy: hupt holds it.
+	for _, o := range g.offers {
+		if o.taken && o.held.matches(want) && !g.has(o.held.Inode) {
+			return o
+		}
+	}
+	return nil
+}
+
+func (h *Held) matches(want Name) bool {
+	have := h.Name
+	if want.Address.Port() == 0 {
+		if !h.PortZero {
+			return false
+		}
+		have.Address = netip.AddrPortFrom(have.Address.Addr(), 0)
+	}
+	return have == want
+}
+
+// has reports whether some process of g has the socket open.
+func (g *Generation) has(inode uint64) bool {
+	for pid := range g.procs {
+		sockets, err := fdtable.Sockets(pid)
+		if err != nil {
+			continue
+		}
+		for _, i := range sockets {
+			if i == inode {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// adopt turns the bind that k is about to make into a dup3 of the held socket
+// over the one that it meant to bind, and makes it succeed.
+func (t *Tracer) adopt(k *task, fd int, o *offer) error {
+	flags, err := fdtable.Flags(k.tid, fd)
+	if err != nil {
+		t.resume(k, 0)
+		return err
+	}
+	i, err := t.injectAtCall(k)
+	if err != nil {
+		if i != nil && !gone(err) {
+			i.endAtCall(-int64(unix.EADDRINUSE))
+		}
+		return err
+	}
+	if err := i.adopt(fd, flags.CloseOnExec, o.held.FD); err != nil {
+		if !gone(err) {
+			i.endAtCall(-int64(unix.EADDRINUSE))
+		}
+		return err
+	}
+	g := k.proc.gen
+	o.taken, o.nonBlock = true, flags.NonBlock
+	t.portZero[o.held.Inode] = o.held.PortZero
+	if err := i.endAtCall(0); err != nil {
+		return err
+	}
+	t.tell(Note{Kind: NoteAdopted, Generation: g, PID: k.proc.pid, Name: o.held.Name, Progress: g.progress()})
+	return nil
+}
+
+func (i *injection) adopt(fd int, cloexec bool, held int) error {
+	brought, err := i.courier([]int{held})
+	if err != nil {
+		return err
+	}
+	defer i.closeAll(brought)
+	_, err = i.call("dup3", unix.SYS_DUP3, uint64(brought[0]), uint64(fd), cloexecFlag(cloexec))
+	return err
+}
+
+func cloexecFlag(on bool) uint64 {
+	if on {
+		return unix.O_CLOEXEC
+	}
+	return 0
+}

@@ -1,0 +1,60 @@
+package tracer
+
+import (
+	"maps"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// Pids are the processes of g that live, in order.
+func (t *Tracer) Pids(g *Generation) (pids []int) {
+	t.Do(func() { pids = slices.Sorted(maps.Keys(g.procs)) })
+	return pids
+}
+
+// Signal sends sig to process pid of g if it lives. A task is not reaped but
+// by this thread, so the pid can't be somebody else's by now.
+func (t *Tracer) Signal(g *Generation, pid int, sig unix.Signal) (sent bool) {
+	t.Do(func() {
+		if g.procs[pid] != nil {
+			sent = unix.Kill(pid, sig) == nil
+		}
+	})
+	return sent
+}
+
+// SignalAll sends sig to every process of g.
+func (t *Tracer) SignalAll(g *Generation, sig unix.Signal) {
+	t.Do(func() {
+		for pid := range g.procs {
+			unix.Kill(pid, sig)
+		}
+	})
+}
+
+// Kill sends SIGKILL to every process of g, and to whatever it bears from now
+// on.
+func (t *Tracer) Kill(g *Generation) {
+	t.Do(func() {
+		g.killed = true
+		for pid := range g.procs {
+			unix.Kill(pid, unix.SIGKILL)
+		}
+	})
+}
+
+// Forget drops what is kept for a generation that has gone.
+func (t *Tracer) Forget(g *Generation) {
+	t.Do(func() {
+		t.closeDummies(g)
+		t.generations = slices.DeleteFunc(t.generations, func(x *Generation) bool { return x == g })
+	})
+}
+
+// Stats are counts since the tracer began: ptrace stops by kind, and system
+// calls made inside programs.
+func (t *Tracer) Stats() (stops map[string]uint64, injected uint64) {
+	t.Do(func() { stops, injected = maps.Clone(t.stops), t.injected })
+	return stops, injected
+}

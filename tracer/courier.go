@@ -1,0 +1,118 @@
+package tracer
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Offsets in the scratch page, and the sizes of the structures put there
+// (LP64: struct msghdr is 56 bytes, struct iovec 16, struct cmsghdr 16).
+const (
+	atPair    = 0
+	atMsghdr  = 64
+	atIovec   = 128
+	atData    = 144
+	atEvent   = 160
+	atControl = 256
+
+	msghdrLen  = 56
+	cmsghdrLen = 16
+)
+
+// courierMax is how many descriptors one message carries: the kernel's
+// SCM_MAX_FD is 253, unix(7).
+const courierMax = 253
+
+// courier brings duplicates of hupt's descriptors into the task's process, all
+// close-on-exec, and returns their numbers there.
+//
+// The way is a socket pair made in the task, of which hupt takes an end by
+// pidfd_getfd: it has no name that somebody else could connect to, is no
+// inherited descriptor that a closefrom() in the program would lose, and
+// leaves nothing over.
+func (i *injection) courier(fds []int) ([]int, error) {
+	if len(fds) > courierMax {
+		return nil, fmt.Errorf("%d sockets at once; %d can be handed over", len(fds), courierMax)
+	}
+	if _, err := i.call("socketpair", unix.SYS_SOCKETPAIR, unix.AF_UNIX,
+		unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0, i.scratch+atPair); err != nil {
+		return nil, err
+	}
+	b, err := i.get(atPair, 8)
+	if err != nil {
+		return nil, err
+	}
+	theirs, ours := uint64(order.Uint32(b)), uint64(order.Uint32(b[4:]))
+	defer i.call("close", unix.SYS_CLOSE, theirs)
+	defer i.call("close", unix.SYS_CLOSE, ours)
+
+	local, err := takeFD(i.k.proc.pid, int(ours))
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(local)
+	if err := unix.Sendmsg(local, []byte{0}, unix.UnixRights(fds...), nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL); err != nil {
+		return nil, os.NewSyscallError("sendmsg", err)
+	}
+	return i.receive(theirs, len(fds))
+}
+
+// receive makes the task take n descriptors out of its end.
+func (i *injection) receive(sock uint64, n int) ([]int, error) {
+	controlLen := unix.CmsgSpace(4 * n)
+	iov := make([]byte, 16)
+	order.PutUint64(iov, i.scratch+atData)
+	order.PutUint64(iov[8:], 1)
+	if _, err := i.put(atIovec, iov); err != nil {
+		return nil, err
+	}
+	hdr := make([]byte, msghdrLen)
+	order.PutUint64(hdr[16:], i.scratch+atIovec)
+	order.PutUint64(hdr[24:], 1)
+	order.PutUint64(hdr[32:], i.scratch+atControl)
+	order.PutUint64(hdr[40:], uint64(controlLen))
+	addr, err := i.put(atMsghdr, hdr)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := i.call("recvmsg", unix.SYS_RECVMSG, sock, addr, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT); err != nil {
+		return nil, err
+	}
+	control, err := i.get(atControl, controlLen)
+	if err != nil {
+		return nil, err
+	}
+	got := (int(order.Uint64(control)) - cmsghdrLen) / 4
+	var out []int
+	for f := 0; f < got && f < n; f++ {
+		out = append(out, int(order.Uint32(control[cmsghdrLen+4*f:])))
+	}
+	if len(out) < n {
+		i.closeAll(out)
+		return nil, fmt.Errorf("the program's descriptor table is full (RLIMIT_NOFILE): %w", unix.EMFILE)
+	}
+	return out, nil
+}
+
+func (i *injection) closeAll(fds []int) {
+	for _, fd := range fds {
+		i.call("close", unix.SYS_CLOSE, uint64(fd))
+	}
+}
+
+// takeFD duplicates descriptor fd of process pid into hupt (pidfd_getfd(2),
+// Linux 5.6). The duplicate is close-on-exec.
+func takeFD(pid, fd int) (int, error) {
+	p, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return -1, os.NewSyscallError("pidfd_open", err)
+	}
+	defer unix.Close(p)
+	n, err := unix.PidfdGetfd(p, fd, 0)
+	if err != nil {
+		return -1, os.NewSyscallError("pidfd_getfd", err)
+	}
+	return n, nil
+}

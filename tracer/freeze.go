@@ -1,0 +1,71 @@
+package tracer
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"time"
+)
+
+// freeze stops every task of p at an EVENT_STOP. It reports whether all
+// stopped in time; those that did stay stopped until thaw in either case.
+//
+// A task that stops otherwise meanwhile (a signal, a fork, a bind) is handled
+// as ever and goes on: the INTERRUPT still holds it before it gets back to the
+// program. Tasks born meanwhile begin with an EVENT_STOP and stay there.
+func (t *Tracer) freeze(p *process, timeout time.Duration) bool {
+	p.frozen = true
+	for _, k := range p.tasks {
+		interrupt(k.tid)
+	}
+	return t.pump(timeout, func() bool {
+		for _, k := range p.tasks {
+			if !k.frozen && !zombie(p.pid, k.tid) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func (t *Tracer) thaw(p *process) {
+	p.frozen = false
+	for _, k := range p.tasks {
+		if k.frozen {
+			t.letGo(k)
+		}
+	}
+}
+
+// zombie reports whether a task has ended without having been reaped: a leader
+// whose threads live on, and which no stop will come of.
+func zombie(pid, tid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/stat", pid, tid))
+	if err != nil {
+		return true
+	}
+	_, rest, _ := strings.Cut(string(b[strings.LastIndexByte(string(b), ')')+1:]), " ")
+	return strings.HasPrefix(rest, "Z") || strings.HasPrefix(rest, "X")
+}
+
+// injector picks the frozen task of p to make system calls in: one that is
+// inside a system call, if there is one. Elsewhere it may be in a restartable
+// sequence (rseq(2)), whose bookkeeping the kernel would clear when it sees
+// the task at our instruction instead.
+func (t *Tracer) injector(p *process) *task {
+	var any *task
+	for _, k := range p.tasks {
+		if !k.frozen {
+			continue
+		}
+		r, err := getRegisters(k.tid)
+		if err != nil {
+			continue
+		}
+		if inSyscall(&r) {
+			return k
+		}
+		any = k
+	}
+	return any
+}

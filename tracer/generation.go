@@ -1,0 +1,139 @@
+package tracer
+
+import (
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// Generation is one launch of the program and all its descendants. Its fields
+// belong to the tracer's thread, but for Number, Root, Path and NoNewPrivs,
+// which never change once Launch returned.
+type Generation struct {
+	Number     int
+	Root       int    // its first process
+	Path       string // that was executed
+	NoNewPrivs bool   // had to be set to load the filter
+
+	procs  map[int]*process
+	killed bool // whatever it still bears is killed at birth
+
+	offers    []*offer        // held sockets that its binds may get
+	listening map[uint64]bool // inodes on which it called listen()
+	waiting   map[uint64]bool // those on which some task waits for connections
+	watching  bool            // its tasks stop at every system call, until they wait on what they listen on
+	settled   bool            // it serves: a bind's result is nobody's concern any more
+
+	dummies map[uint64]*dummy // by the inode of the held socket that each stands in for
+}
+
+// offer is a held socket offered to a generation.
+type offer struct {
+	held *Held
+	// taken: some bind of the generation got it. nonBlock is what the socket
+	// that it replaced was.
+	taken    bool
+	nonBlock bool
+}
+
+// Held is a listening socket of which hupt keeps a duplicate of its own, so
+// that its queue outlives every process of the program.
+type Held struct {
+	FD       int // hupt's duplicate
+	Inode    uint64
+	Name     Name
+	PortZero bool // it was bound by asking for port 0
+}
+
+// Name is what a bind must ask for to get a held socket.
+type Name struct {
+	Family   int
+	Type     int
+	Protocol int
+	V6Only   bool
+	Address  netip.AddrPort
+}
+
+// Network is the name's network as Go's net package calls it.
+func (n Name) Network() string {
+	if n.Family == unix.AF_INET6 {
+		return "tcp6"
+	}
+	return "tcp4"
+}
+
+func (n Name) String() string { return n.Network() + " " + n.Address.String() }
+
+// Progress is how far a new generation is on its way to serving.
+type Progress struct {
+	Offered   int // held sockets that it could adopt
+	Adopted   int // that it did
+	Listening int // sockets on which it called listen(), adopted or new
+	Waiting   int // of those, sockets on which it waits for connections
+}
+
+func (g *Generation) progress() Progress {
+	p := Progress{Offered: len(g.offers), Listening: len(g.listening), Waiting: len(g.waiting)}
+	for _, o := range g.offers {
+		if o.taken {
+			p.Adopted++
+		}
+	}
+	return p
+}
+
+// pending are the sockets that it listens on but does not wait on yet.
+func (g *Generation) pending() bool { return len(g.waiting) < len(g.listening) }
+
+// NoteKind says what a Note tells.
+type NoteKind int
+
+// What the tracer tells the supervisor.
+const (
+	NoteExec           NoteKind = iota // a process of it executed a program
+	NoteAdopted                        // a bind got a held socket: Name
+	NoteProgress                       // Progress changed
+	NoteFailedCall                     // a call that hupt watches failed: Text
+	NoteExit                           // a process ended: PID, Status; Last: none is left
+	NoteRestartSignal                  // the restart signal came to the program, and was kept from it
+	NoteTerminalSignal                 // the terminal gave the program Signal
+	NoteGroupStop                      // the first process was stopped by job control: Signal
+	NoteContinued                      // …and goes on
+)
+
+// Note is one thing that the tracer saw.
+type Note struct {
+	Kind       NoteKind
+	Generation *Generation
+	PID        int
+	Status     unix.WaitStatus
+	Last       bool
+	Signal     unix.Signal
+	Name       Name
+	Progress   Progress
+	Text       string
+}
+
+// tell queues a note for the supervisor. The queue has no bound: the tracer
+// must never wait for the supervisor, which waits for it in Do.
+func (t *Tracer) tell(n Note) {
+	t.notes.Lock()
+	t.notes.queue = append(t.notes.queue, n)
+	t.notes.Unlock()
+	select {
+	case t.notes.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Wake is sent to after notes were queued.
+func (t *Tracer) Wake() <-chan struct{} { return t.notes.wake }
+
+// Notes takes what was queued, oldest first.
+func (t *Tracer) Notes() []Note {
+	t.notes.Lock()
+	defer t.notes.Unlock()
+	q := t.notes.queue
+	t.notes.queue = nil
+	return q
+}

@@ -1,0 +1,95 @@
+package tracer
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"hupt/fdtable"
+)
+
+// Snapshot takes a duplicate of every listening TCP socket that generation g
+// has open. Those that are among have already are taken from there.
+//
+// The kernel's tables say which they are: sock_diag lists the listening
+// sockets of the network namespace, /proc/PID/fd the descriptors.
+func (t *Tracer) Snapshot(g *Generation, have []*Held) (held []*Held, err error) {
+	listening, err := fdtable.Dump(fdtable.Listening, 0)
+	if err != nil {
+		return nil, err
+	}
+	isListening := make(map[uint64]bool, len(listening))
+	for _, s := range listening {
+		isListening[s.Inode] = s.Inode != 0
+	}
+	byInode := make(map[uint64]*Held)
+	for _, h := range have {
+		byInode[h.Inode] = h
+	}
+	seen := make(map[uint64]bool)
+	t.Do(func() {
+		for pid := range g.procs {
+			sockets, e := fdtable.Sockets(pid)
+			if e != nil {
+				continue
+			}
+			for fd, inode := range sockets {
+				if !isListening[inode] || seen[inode] {
+					continue
+				}
+				h := byInode[inode]
+				if h == nil {
+					if h, e = hold(pid, fd, inode); e != nil {
+						if !gone(e) && err == nil {
+							err = e
+						}
+						continue
+					}
+					h.PortZero = t.portZero[inode]
+				}
+				seen[inode] = true
+				held = append(held, h)
+			}
+		}
+	})
+	sortHeld(held)
+	return held, err
+}
+
+func hold(pid, fd int, inode uint64) (*Held, error) {
+	local, err := takeFD(pid, fd)
+	if err != nil {
+		return nil, fmt.Errorf("take socket %d of process %d: %w", fd, pid, err)
+	}
+	// The process may have closed it and opened another meanwhile.
+	var st unix.Stat_t
+	if err := unix.Fstat(local, &st); err != nil || st.Ino != inode {
+		unix.Close(local)
+		return nil, os.NewSyscallError("pidfd_getfd", unix.ENOENT)
+	}
+	name, err := nameOf(local)
+	if err != nil {
+		unix.Close(local)
+		return nil, err
+	}
+	return &Held{FD: local, Inode: inode, Name: name}, nil
+}
+
+// sortHeld orders by the age of the sockets: inodes of sockets count upwards,
+// so the n-th bind of a new generation gets what the n-th of the old one made.
+func sortHeld(held []*Held) {
+	for i := range held {
+		for j := i; j > 0 && held[j].Inode < held[j-1].Inode; j-- {
+			held[j], held[j-1] = held[j-1], held[j]
+		}
+	}
+}
+
+// Close gives hupt's duplicate back.
+func (h *Held) Close() {
+	if h.FD >= 0 {
+		unix.Close(h.FD)
+		h.FD = -1
+	}
+}

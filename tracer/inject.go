@@ -1,0 +1,265 @@
+package tracer
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// injection makes system calls in a stopped task and leaves no trace of them:
+// no register, signal, memory or descriptor is other than it was.
+//
+// It begins either at an EVENT_STOP, and then ends at one, where the kernel
+// decides whether the call that the task was in is restarted, as it would
+// have (at a syscall-exit-stop it would not: -512, -514 and -516 leak to the
+// program); or at a seccomp stop, in place of the call that stands there.
+type injection struct {
+	t       *Tracer
+	k       *task
+	saved   registers
+	mask    uint64
+	pc      uint64 // of a system call instruction
+	scratch uint64 // address of a page of its own: a goroutine's stack is small, a vfork child's is its parent's
+	// stopped: an EVENT_STOP was used up on the way, and must come again.
+	stopped bool
+}
+
+const scratchSize = 4096
+
+// injectAtStop begins in a task that stands at an EVENT_STOP.
+func (t *Tracer) injectAtStop(k *task) (*injection, error) {
+	i, err := t.newInjection(k)
+	if err != nil {
+		return nil, err
+	}
+	if inSyscall(&i.saved) {
+		i.pc = programCounter(&i.saved) - uint64(len(syscallInstruction))
+	} else if i.pc, err = syscallInVDSO(k.proc.pid); err != nil {
+		return nil, err
+	}
+	return i, i.mapScratch()
+}
+
+// injectAtCall begins in a task that stands at a seccomp stop, whose call is
+// not made.
+func (t *Tracer) injectAtCall(k *task) (*injection, error) {
+	i, err := t.newInjection(k)
+	if err != nil {
+		return nil, err
+	}
+	i.pc = programCounter(&i.saved) - uint64(len(syscallInstruction))
+	r := i.saved
+	skipCall(&r)
+	if err := setRegisters(k.tid, r); err != nil {
+		return nil, err
+	}
+	if err := i.toExit(); err != nil {
+		return nil, err
+	}
+	return i, i.mapScratch()
+}
+
+func (t *Tracer) newInjection(k *task) (*injection, error) {
+	i := &injection{t: t, k: k}
+	var err error
+	if i.saved, err = getRegisters(k.tid); err != nil {
+		return nil, err
+	}
+	if i.mask, err = sigmask(k.tid); err != nil {
+		return nil, err
+	}
+	return i, setSigmask(k.tid, ^uint64(0))
+}
+
+func (i *injection) mapScratch() error {
+	addr, err := i.call("mmap", unix.SYS_MMAP, 0, scratchSize, unix.PROT_READ|unix.PROT_WRITE,
+		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, ^uint64(0), 0)
+	i.scratch = uint64(addr)
+	return err
+}
+
+// call makes system call nr in the task.
+func (i *injection) call(name string, nr int, args ...uint64) (int64, error) {
+	var a [6]uint64
+	copy(a[:], args)
+	r := i.saved
+	setCall(&r, i.pc, nr, a)
+	if err := setRegisters(i.k.tid, r); err != nil {
+		return 0, err
+	}
+	if err := i.toExit(); err != nil {
+		return 0, err
+	}
+	i.t.injected++
+	r, err := getRegisters(i.k.tid)
+	if err != nil {
+		return 0, err
+	}
+	v := result(&r)
+	if v < 0 && v > -4096 {
+		return 0, fmt.Errorf("in the program: %w", os.NewSyscallError(name, unix.Errno(-v)))
+	}
+	return v, nil
+}
+
+// toExit lets the task run to the exit of its next system call. All signals
+// are blocked but SIGKILL and SIGSTOP.
+func (i *injection) toExit() error {
+	var sig unix.Signal
+	for {
+		if err := contToSyscall(i.k.tid, sig); err != nil {
+			return err
+		}
+		sig = 0
+		s, err := i.wait()
+		if err != nil {
+			return err
+		}
+		switch s.kind {
+		case stopSyscall:
+			si, err := getSyscallInfo(i.k.tid)
+			if err != nil {
+				return err
+			}
+			if si.Op == opExit {
+				return nil
+			}
+		case stopSignal:
+			sig = s.signal
+		case stopEvent, stopGroup:
+			i.stopped = true
+		}
+	}
+}
+
+// wait awaits the task's next stop. If it ended instead, that is dispatched.
+func (i *injection) wait() (stop, error) {
+	for {
+		var ws unix.WaitStatus
+		_, err := unix.Wait4(i.k.tid, &ws, unix.WALL, nil)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return stop{}, errGone
+		}
+		s := decode(ws)
+		if s.kind == stopExited || s.kind == stopKilled {
+			i.t.dispatch(i.k.tid, ws)
+			return s, errGone
+		}
+		return s, nil
+	}
+}
+
+func (i *injection) unmapScratch() {
+	if i.scratch != 0 {
+		i.call("munmap", unix.SYS_MUNMAP, i.scratch, scratchSize)
+		i.scratch = 0
+	}
+}
+
+// endAtStop leaves the task at an EVENT_STOP, as it was found.
+func (i *injection) endAtStop() error {
+	i.unmapScratch()
+	if err := interrupt(i.k.tid); err != nil {
+		return err
+	}
+	var sig unix.Signal
+	for {
+		if err := cont(i.k.tid, sig); err != nil {
+			return err
+		}
+		sig = 0
+		s, err := i.wait()
+		if err != nil {
+			return err
+		}
+		if s.kind == stopSignal {
+			sig = s.signal
+			continue
+		}
+		if s.kind != stopEvent && s.kind != stopGroup {
+			continue
+		}
+		i.k.group = 0
+		if s.kind == stopGroup {
+			i.k.group = s.signal
+		}
+		break
+	}
+	if err := setRegisters(i.k.tid, i.saved); err != nil {
+		return err
+	}
+	return setSigmask(i.k.tid, i.mask)
+}
+
+// endAtCall lets the task go on as if its call had returned v.
+func (i *injection) endAtCall(v int64) error {
+	i.unmapScratch()
+	r := i.saved
+	setResult(&r, v)
+	if err := setRegisters(i.k.tid, r); err != nil {
+		return err
+	}
+	return i.release()
+}
+
+// release gives the mask back and lets the task go on. An EVENT_STOP that was
+// used up is asked for again: a freeze or a group-stop wants it.
+func (i *injection) release() error {
+	err := setSigmask(i.k.tid, i.mask)
+	if i.stopped || i.k.proc.frozen {
+		interrupt(i.k.tid)
+	}
+	i.t.resume(i.k, 0)
+	return err
+}
+
+// put writes b at offset off of the scratch page and returns its address.
+func (i *injection) put(off int, b []byte) (uint64, error) {
+	addr := i.scratch + uint64(off)
+	return addr, writeMemory(i.k.tid, addr, b)
+}
+
+func (i *injection) get(off, n int) ([]byte, error) {
+	b := make([]byte, n)
+	return b, readMemory(i.k.tid, i.scratch+uint64(off), b)
+}
+
+// syscallInVDSO finds a system call instruction that every process has: one
+// of the vDSO's own (vdso(7)), which fall back on the real calls.
+func syscallInVDSO(pid int) (uint64, error) {
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(maps)) {
+		if !strings.HasSuffix(strings.TrimSpace(line), "[vdso]") {
+			continue
+		}
+		var lo, hi uint64
+		if _, err := fmt.Sscanf(line, "%x-%x", &lo, &hi); err != nil {
+			return 0, fmt.Errorf("parse /proc/%d/maps: %w", pid, err)
+		}
+		code := make([]byte, hi-lo)
+		if err := readMemory(pid, lo, code); err != nil {
+			return 0, err
+		}
+		if n := findSyscall(code); n >= 0 {
+			return lo + uint64(n), nil
+		}
+	}
+	return 0, fmt.Errorf("process %d has no vDSO to make system calls from", pid)
+}
+
+// order is the machine's, for what is written into a task's memory.
+var order = binary.NativeEndian
+
+// freezeTimeout bounds the wait for a process's threads to stop. A parent in
+// vfork does not stop until its child executes something.
+const freezeTimeout = time.Second

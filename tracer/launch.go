@@ -1,0 +1,104 @@
+package tracer
+
+import (
+	"encoding/gob"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"hupt/stage2"
+)
+
+// LaunchError is why a generation could not be launched.
+type LaunchError struct {
+	Step  string // "fork", "seize", or that of stage2.Reply
+	Path  string
+	Errno syscall.Errno
+	Err   error
+}
+
+func (e *LaunchError) Error() string {
+	if e.Path != "" && e.Errno != 0 {
+		return e.Path + ": " + e.Errno.Error()
+	}
+	return fmt.Sprintf("%s: %v", e.Step, e.Err)
+}
+
+func (e *LaunchError) Unwrap() error { return e.Err }
+
+// Launch starts the next generation and returns once it executes its program,
+// or with a LaunchError. The held sockets are what its binds may get.
+func (t *Tracer) Launch(number int, spec stage2.Spec, held []*Held) (*Generation, error) {
+	g := &Generation{
+		Number:    number,
+		procs:     make(map[int]*process),
+		listening: make(map[uint64]bool),
+		waiting:   make(map[uint64]bool),
+	}
+	for _, h := range held {
+		g.offers = append(g.offers, &offer{held: h})
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, &LaunchError{Step: "socketpair", Err: err}
+	}
+	sock := os.NewFile(uintptr(pair[0]), "stage 2")
+	defer sock.Close()
+	t.Do(func() { err = t.fork(g, pair[1]) })
+	unix.Close(pair[1])
+	if err != nil {
+		return nil, err
+	}
+	return g, g.converse(sock, spec)
+}
+
+// fork starts stage 2 with its end of the socket, and seizes it before it is
+// told what to do.
+func (t *Tracer) fork(g *Generation, sock int) error {
+	// Only this thread forks, so nobody else's child gets the descriptor while
+	// it survives exec. It keeps its number: that is free in the program's
+	// table, too, and closed again by the program's exec.
+	unix.FcntlInt(uintptr(sock), unix.F_SETFD, 0)
+	pid, err := syscall.ForkExec("/proc/self/exe", []string{stage2.Arg0, strconv.Itoa(sock)},
+		&syscall.ProcAttr{Files: []uintptr{0, 1, 2}})
+	unix.CloseOnExec(sock)
+	if err != nil {
+		return &LaunchError{Step: "fork", Err: err}
+	}
+	if err := seize(pid); err != nil {
+		unix.Kill(pid, unix.SIGKILL)
+		unix.Wait4(pid, nil, unix.WALL, nil)
+		return &LaunchError{Step: "seize", Err: fmt.Errorf("%w: %w", ErrForbidden, err)}
+	}
+	g.Root = pid
+	t.generations = append(t.generations, g)
+	t.addTask(pid, pid, g)
+	return nil
+}
+
+// converse tells stage 2 what to do and hears how it went.
+func (g *Generation) converse(sock io.ReadWriter, spec stage2.Spec) error {
+	if err := gob.NewEncoder(sock).Encode(spec); err != nil {
+		return &LaunchError{Step: "stage 2", Err: err}
+	}
+	dec := gob.NewDecoder(sock)
+	for first := true; ; first = false {
+		var r stage2.Reply
+		err := dec.Decode(&r)
+		switch {
+		case err != nil && !first:
+			return nil // execve closed the socket
+		case err != nil:
+			return &LaunchError{Step: "stage 2", Err: errors.New("it ended before it executed the program")}
+		case r.Step != "":
+			errno := syscall.Errno(r.Errno)
+			return &LaunchError{Step: r.Step, Path: r.Path, Errno: errno, Err: fmt.Errorf("%s: %w", r.Message, errno)}
+		}
+		g.Path, g.NoNewPrivs = r.Path, r.NoNewPrivs
+	}
+}

@@ -1,0 +1,298 @@
+package tracer
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"hupt/fdtable"
+)
+
+// Quiesce makes generation g stop accepting on the held sockets without it
+// noticing: in every process of it, each is swapped for a dummy. It returns
+// the processes that could not be done yet, because they did not stop in time
+// (a parent in vfork); call it again for them.
+//
+// Afterwards the held sockets get the O_NONBLOCK that the next generation's
+// own sockets had before they were swapped for them.
+func (t *Tracer) Quiesce(g *Generation, held []*Held) (left []int, err error) {
+	t.Do(func() {
+		swap := make(map[uint64]int)
+		for _, h := range held {
+			d := g.dummies[h.Inode]
+			if d == nil {
+				if d, err = newDummy(h); err != nil {
+					return
+				}
+				if g.dummies == nil {
+					g.dummies = make(map[uint64]*dummy)
+				}
+				g.dummies[h.Inode] = d
+			}
+			swap[h.Inode] = d.fd
+		}
+		left, err = t.swap(g, swap)
+	})
+	return left, err
+}
+
+// Resume undoes a Quiesce: the dummies are swapped for the held sockets again.
+func (t *Tracer) Resume(g *Generation, held []*Held) (left []int, err error) {
+	t.Do(func() {
+		swap := make(map[uint64]int)
+		for _, h := range held {
+			if d := g.dummies[h.Inode]; d != nil {
+				swap[d.inode] = h.FD
+			}
+		}
+		left, err = t.swap(g, swap)
+		if err == nil && len(left) == 0 {
+			t.closeDummies(g)
+		}
+	})
+	return left, err
+}
+
+// Settle says that g serves: what it listens on from here on is taken for
+// good, and its sockets get the O_NONBLOCK that it asked for. Before, the
+// generation before was using them, too.
+func (t *Tracer) Settle(g *Generation) {
+	t.Do(func() {
+		g.settled, g.watching = true, false
+		for _, o := range g.offers {
+			if !o.taken || !o.nonBlock {
+				continue
+			}
+			unix.SetNonblock(o.held.FD, true)
+		}
+	})
+}
+
+// Unsettle takes Settle back: what g listens on is of interest again.
+func (t *Tracer) Unsettle(g *Generation) { t.Do(func() { g.settled = false }) }
+
+func (t *Tracer) closeDummies(g *Generation) {
+	for inode, d := range g.dummies {
+		unix.Close(d.fd)
+		delete(g.dummies, inode)
+	}
+}
+
+// swap does Plan in every process of g, until none is left that has a
+// descriptor to swap: a process may be born of one that was not done yet.
+func (t *Tracer) swap(g *Generation, swap map[uint64]int) (left []int, err error) {
+	want := make(map[uint64]bool, len(swap))
+	for inode := range swap {
+		want[inode] = true
+	}
+	failed := make(map[int]bool)
+	for again := true; again; {
+		again = false
+		for pid, p := range g.procs {
+			if failed[pid] || !holds(pid, want) {
+				continue
+			}
+			err := t.swapIn(p, swap, want)
+			switch {
+			case err == nil:
+				again = true
+			case gone(err):
+				again = true
+			case errors.Is(err, errNotFrozen):
+				failed[pid] = true
+				left = append(left, pid)
+			default:
+				return left, fmt.Errorf("process %d: %w", pid, err)
+			}
+			break // g.procs may have changed
+		}
+		if !again {
+			for pid := range g.procs {
+				if !failed[pid] && holds(pid, want) {
+					again = true
+				}
+			}
+		}
+	}
+	return left, nil
+}
+
+// holds reports whether process pid has one of the wanted sockets open.
+func holds(pid int, want map[uint64]bool) bool {
+	sockets, err := fdtable.Sockets(pid)
+	if err != nil {
+		return false
+	}
+	for _, inode := range sockets {
+		if want[inode] {
+			return true
+		}
+	}
+	return false
+}
+
+// errNotFrozen: no task of the process stopped in time.
+var errNotFrozen = errors.New("no thread of it stopped")
+
+func (t *Tracer) swapIn(p *process, swap map[uint64]int, want map[uint64]bool) error {
+	t.freeze(p, freezeTimeout)
+	defer t.thaw(p)
+	if t.procs[p.pid] != p {
+		return errGone
+	}
+	k := t.injector(p)
+	if k == nil {
+		return errNotFrozen
+	}
+	table, err := fdtable.Read(p.pid, func(inode uint64) bool { return want[inode] })
+	if err != nil {
+		return err
+	}
+	t.noteAcceptors(p, want)
+	plan := fdtable.Plan(table, want)
+	if len(plan) == 0 {
+		return nil
+	}
+	i, err := t.injectAtStop(k)
+	if err != nil {
+		if i != nil && !gone(err) {
+			i.endAtStop()
+		}
+		return err
+	}
+	err = i.carryOut(plan, swap)
+	if e := i.endAtStop(); err == nil {
+		err = e
+	}
+	return err
+}
+
+// carryOut makes a plan's calls in the task, with the replacements brought in
+// by the courier.
+func (i *injection) carryOut(plan []fdtable.Call, swap map[uint64]int) error {
+	var inodes []uint64
+	var fds []int
+	for _, c := range plan {
+		if c.Op == fdtable.Dup && !contains(inodes, c.Inode) {
+			inodes = append(inodes, c.Inode)
+			fds = append(fds, swap[c.Inode])
+		}
+	}
+	brought, err := i.courier(fds)
+	if err != nil {
+		return err
+	}
+	defer i.closeAll(brought)
+	replacement := make(map[uint64]int)
+	for n, inode := range inodes {
+		replacement[inode] = brought[n]
+	}
+	for _, c := range plan {
+		if err := i.carryOutCall(c, replacement[c.Inode]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func contains(s []uint64, v uint64) bool {
+	for _, x := range s {
+		if x == v {
+			return true
+		}
+	}
+	return false
+}
+
+func (i *injection) carryOutCall(c fdtable.Call, replacement int) error {
+	var err error
+	switch c.Op {
+	case fdtable.EpollDel:
+		_, err = i.call("epoll_ctl", unix.SYS_EPOLL_CTL, uint64(c.Epoll), unix.EPOLL_CTL_DEL, uint64(c.FD), 0)
+		if errors.Is(err, unix.ENOENT) {
+			err = nil // removed through another process that shares the set
+		}
+	case fdtable.Dup:
+		_, err = i.call("dup3", unix.SYS_DUP3, uint64(replacement), uint64(c.FD), cloexecFlag(c.CloseOnExec))
+	case fdtable.EpollAdd:
+		ev := epollEvent(c.Events, c.Data)
+		var addr uint64
+		if addr, err = i.put(atEvent, ev); err != nil {
+			return err
+		}
+		_, err = i.call("epoll_ctl", unix.SYS_EPOLL_CTL, uint64(c.Epoll), unix.EPOLL_CTL_ADD, uint64(c.FD), addr)
+		if errors.Is(err, unix.EEXIST) {
+			err = nil
+		}
+	}
+	return err
+}
+
+// noteAcceptors remembers which tasks of p are in accept() on a socket that is
+// about to be swapped for a dummy. They are where they want to be.
+func (t *Tracer) noteAcceptors(p *process, want map[uint64]bool) {
+	p.atAccept, p.poked = make(map[int]bool), make(map[int]int)
+	for tid, k := range p.tasks {
+		if !k.frozen {
+			continue
+		}
+		r, err := getRegisters(tid)
+		if err == nil && inSyscall(&r) && waitCall(syscallNumber(&r)) == waitAccept {
+			p.atAccept[tid] = true
+		}
+	}
+}
+
+// maxPokes bounds how often one task is freed from accept() on a dummy: the
+// poke may wake another one that waits there.
+const maxPokes = 3
+
+// Poke frees tasks of a quiesced generation that are stuck in accept() on a
+// dummy. A program that polls and then calls a blocking accept() may have
+// polled just before it was quiesced; if it serves its connections from that
+// same thread, they would hang. It sees a client that left at once.
+func (t *Tracer) Poke(g *Generation) {
+	t.Do(func() {
+		for _, d := range g.dummies {
+			if d.nonBlock {
+				continue
+			}
+			for pid, p := range g.procs {
+				t.pokeIn(pid, p, d)
+			}
+		}
+	})
+}
+
+func (t *Tracer) pokeIn(pid int, p *process, d *dummy) {
+	if p.poked == nil {
+		p.poked = make(map[int]int) // it was born after the quiesce
+	}
+	for tid := range p.tasks {
+		if p.atAccept[tid] || p.poked[tid] >= maxPokes {
+			continue
+		}
+		nr, args, ok := currentCall(pid, tid)
+		if !ok || waitCall(nr) != waitAccept {
+			continue
+		}
+		if inode, ok := fdtable.SocketInode(tid, int(int32(args[0]))); ok && inode == d.inode {
+			p.poked[tid]++
+			d.poke()
+		}
+	}
+}
+
+// currentCall is the system call that a running task is blocked in
+// (/proc/PID/syscall, proc(5)).
+func currentCall(pid, tid int) (nr int, args [6]uint64, ok bool) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/syscall", pid, tid))
+	if err != nil {
+		return 0, args, false
+	}
+	n, _ := fmt.Sscanf(string(b), "%d 0x%x 0x%x 0x%x 0x%x 0x%x 0x%x",
+		&nr, &args[0], &args[1], &args[2], &args[3], &args[4], &args[5])
+	return nr, args, n == 7
+}

@@ -1,0 +1,115 @@
+package tracer
+
+import (
+	"bytes"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// This file is all that knows the architecture. A port writes its twin:
+// registers, the system call instruction, and the numbers of the calls that
+// only some architectures have.
+
+// registers are a task's, as user_regs_struct.
+type registers = unix.PtraceRegs
+
+func getRegisters(tid int) (registers, error) {
+	var r registers
+	err := unix.PtraceGetRegs(tid, &r)
+	return r, os.NewSyscallError("ptrace(PTRACE_GETREGS)", err)
+}
+
+func setRegisters(tid int, r registers) error {
+	return os.NewSyscallError("ptrace(PTRACE_SETREGS)", unix.PtraceSetRegs(tid, &r))
+}
+
+// syscallInstruction is `syscall`. A task that is in a system call has it just
+// before its program counter.
+var syscallInstruction = []byte{0x0f, 0x05}
+
+// inSyscall reports whether the task stopped on its way out of a system call.
+// Interrupts and exceptions leave a negative orig_rax.
+func inSyscall(r *registers) bool { return int64(r.Orig_rax) >= 0 }
+
+func syscallNumber(r *registers) int { return int(int64(r.Orig_rax)) }
+
+func programCounter(r *registers) uint64 { return r.Rip }
+
+// setCall makes the task, once it runs, make system call nr with args by the
+// syscall instruction at pc. With orig_rax -1 the kernel does not take what
+// the task was in before for a call to restart.
+func setCall(r *registers, pc uint64, nr int, args [6]uint64) {
+	r.Rip, r.Rax, r.Orig_rax = pc, uint64(nr), ^uint64(0)
+	r.Rdi, r.Rsi, r.Rdx, r.R10, r.R8, r.R9 = args[0], args[1], args[2], args[3], args[4], args[5]
+}
+
+// skipCall makes a task that stands at the entry of a system call not make it.
+func skipCall(r *registers) { r.Orig_rax = ^uint64(0) }
+
+// result is what the system call returned, negative for -errno.
+func result(r *registers) int64 { return int64(r.Rax) }
+
+// setResult makes the task see v as its call's result, whatever the kernel
+// would have made of it.
+func setResult(r *registers, v int64) { r.Rax, r.Orig_rax = uint64(v), ^uint64(0) }
+
+// restart makes the kernel make the call again unless a handler runs first
+// (ERESTARTNOHAND), in which case the program sees EINTR.
+func restart(r *registers) { r.Rax = ^uint64(514 - 1) }
+
+// findSyscall is the place of a system call instruction in code.
+func findSyscall(code []byte) int { return bytes.Index(code, syscallInstruction) }
+
+// waitKind is a way of waiting for connections.
+type waitKind int
+
+const (
+	waitNone waitKind = iota
+	waitAccept
+	waitPoll
+	waitSelect
+	waitEpoll
+)
+
+// waitCall tells whether system call nr waits for connections, and how.
+func waitCall(nr int) waitKind {
+	switch nr {
+	case unix.SYS_ACCEPT, unix.SYS_ACCEPT4:
+		return waitAccept
+	case unix.SYS_POLL, unix.SYS_PPOLL:
+		return waitPoll
+	case unix.SYS_SELECT, unix.SYS_PSELECT6:
+		return waitSelect
+	case unix.SYS_EPOLL_WAIT, unix.SYS_EPOLL_PWAIT, unix.SYS_EPOLL_PWAIT2:
+		return waitEpoll
+	}
+	return waitNone
+}
+
+// showsEINTR are the calls that give EINTR after a stop although no handler
+// ran (signal(7), "Interruption of system calls and library functions by stop
+// signals"), and which have done nothing yet when they do, so that they can be
+// made again. Calls on sockets are here for SO_RCVTIMEO and SO_SNDTIMEO.
+// close is not: a close that gave EINTR has closed.
+func showsEINTR(nr int) bool {
+	switch nr {
+	case unix.SYS_EPOLL_WAIT, unix.SYS_EPOLL_PWAIT, unix.SYS_EPOLL_PWAIT2,
+		unix.SYS_RT_SIGTIMEDWAIT, unix.SYS_SEMOP, unix.SYS_SEMTIMEDOP,
+		unix.SYS_IO_GETEVENTS, unix.SYS_IO_PGETEVENTS,
+		unix.SYS_READ, unix.SYS_READV, unix.SYS_WRITE, unix.SYS_WRITEV,
+		unix.SYS_RECVFROM, unix.SYS_RECVMSG, unix.SYS_RECVMMSG,
+		unix.SYS_SENDTO, unix.SYS_SENDMSG, unix.SYS_SENDMMSG,
+		unix.SYS_ACCEPT, unix.SYS_ACCEPT4, unix.SYS_CONNECT:
+		return true
+	}
+	return false
+}
+
+// epollEvent is struct epoll_event, which is packed on this architecture alone.
+func epollEvent(events uint32, data uint64) []byte {
+	b := make([]byte, 12)
+	order.PutUint32(b, events)
+	order.PutUint64(b[4:], data)
+	return b
+}

@@ -1,0 +1,194 @@
+package tracer
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hupt/stage2"
+)
+
+// Tracer owns the one OS thread that traces. ptrace(2) ties a tracee to the
+// thread that seized it: everything about tracees happens on that thread, in
+// closures that Do sends it.
+//
+// The thread waits for all children of the process, so that it reaps orphans
+// that were re-parented to hupt, too. Nothing else in the process may wait for
+// children, os/exec included.
+type Tracer struct {
+	bell  int // the doorbell's pid
+	calls struct {
+		sync.Mutex
+		queue []func()
+	}
+	notes struct {
+		sync.Mutex
+		queue []Note
+		wake  chan struct{}
+	}
+
+	// Below: the tracer's thread only.
+	tasks       map[int]*task
+	procs       map[int]*process
+	generations []*Generation
+	strays      map[int]unix.WaitStatus // stops of tasks whose generation is not known yet
+	portZero    map[uint64]bool         // inodes of sockets whose bind asked for port 0
+	stops       map[string]uint64
+	injected    uint64
+	restartSig  unix.Signal
+	dying       bool
+}
+
+// Options are what a Tracer is told when it begins.
+type Options struct {
+	// RestartSignal, when somebody outside sends it to the program, is kept
+	// from it and told as NoteRestartSignal. 0: none is.
+	RestartSignal unix.Signal
+}
+
+// ErrForbidden is what New and Launch answer where the kernel does not let us
+// trace.
+var ErrForbidden = errors.New("ptrace is forbidden")
+
+// New starts the tracer's thread and its doorbell.
+func New(o Options) (*Tracer, error) {
+	t := &Tracer{
+		tasks:      make(map[int]*task),
+		procs:      make(map[int]*process),
+		strays:     make(map[int]unix.WaitStatus),
+		portZero:   make(map[uint64]bool),
+		stops:      make(map[string]uint64),
+		restartSig: o.RestartSignal,
+	}
+	t.notes.wake = make(chan struct{}, 1)
+	started := make(chan error)
+	go t.run(started)
+	return t, <-started
+}
+
+// run is the thread. It never unlocks and never returns while tracees live: a
+// goroutine that ends locked takes its thread along, and the tracees go free.
+func (t *Tracer) run(started chan<- error) {
+	runtime.LockOSThread()
+	err := t.hangBell()
+	started <- err
+	if err != nil {
+		return
+	}
+	for {
+		t.drainCalls()
+		t.next(0)
+	}
+}
+
+// hangBell starts the doorbell: a tracee that does nothing. A signal to it is
+// the only thing that wakes a blocked wait4 without a race, since Go installs
+// its handlers with SA_RESTART: 31 µs, where SIGCHLD and polling take 70 a stop.
+func (t *Tracer) hangBell() error {
+	pid, err := syscall.ForkExec("/proc/self/exe", []string{stage2.DoorbellArg0}, &syscall.ProcAttr{
+		Files: []uintptr{},
+		Sys:   &syscall.SysProcAttr{Setsid: true, Pdeathsig: unix.SIGKILL},
+	})
+	if err != nil {
+		return fmt.Errorf("start the doorbell: %w", err)
+	}
+	if err := seizeBell(pid); err != nil {
+		unix.Kill(pid, unix.SIGKILL)
+		unix.Wait4(pid, nil, unix.WALL, nil)
+		return fmt.Errorf("%w: %w", ErrForbidden, err)
+	}
+	t.bell = pid
+	return nil
+}
+
+func (t *Tracer) ring() { unix.Kill(t.bell, unix.SIGUSR1) }
+
+// Do runs f on the tracer's thread and waits for it. It must not be called
+// from that thread.
+func (t *Tracer) Do(f func()) {
+	done := make(chan struct{})
+	t.calls.Lock()
+	t.calls.queue = append(t.calls.queue, func() { defer close(done); f() })
+	t.calls.Unlock()
+	t.ring()
+	<-done
+}
+
+func (t *Tracer) drainCalls() {
+	for {
+		t.calls.Lock()
+		q := t.calls.queue
+		t.calls.queue = nil
+		t.calls.Unlock()
+		if len(q) == 0 {
+			return
+		}
+		for _, f := range q {
+			f()
+		}
+	}
+}
+
+// next waits for one child and handles what it tells. With WNOHANG it returns
+// false if there is nothing.
+func (t *Tracer) next(flags int) bool {
+	var ws unix.WaitStatus
+	pid, err := unix.Wait4(-1, &ws, unix.WALL|flags, nil)
+	switch {
+	case err == unix.EINTR:
+		return true
+	case err != nil || pid == 0:
+		return false
+	case pid == t.bell:
+		t.answerBell(ws)
+	default:
+		t.dispatch(pid, ws)
+	}
+	return true
+}
+
+func (t *Tracer) answerBell(ws unix.WaitStatus) {
+	if ws.Exited() || ws.Signaled() {
+		// Somebody killed the doorbell. Without it, calls would wait for the
+		// next stop of a tracee, for ever on a quiet server.
+		if err := t.hangBell(); err != nil {
+			fmt.Fprintln(os.Stderr, "hupt: the doorbell was killed and can't be replaced:", err)
+		}
+		return
+	}
+	// SIGUSR1 is swallowed: it was for us. Others are as for any sleeper.
+	s := decode(ws)
+	switch s.kind {
+	case stopSignal:
+		if s.signal == unix.SIGUSR1 {
+			s.signal = 0
+		}
+		cont(t.bell, s.signal)
+	case stopGroup:
+		// Never stay stopped.
+		cont(t.bell, 0)
+	default:
+		cont(t.bell, 0)
+	}
+}
+
+// pump handles what children tell until done says so or the time is up, and
+// reports which. Calls wait meanwhile.
+func (t *Tracer) pump(timeout time.Duration, done func() bool) bool {
+	deadline := time.Now().Add(timeout)
+	timer := time.AfterFunc(timeout, t.ring)
+	defer timer.Stop()
+	for !done() {
+		if !time.Now().Before(deadline) {
+			return false
+		}
+		t.next(0)
+	}
+	return true
+}

@@ -1,0 +1,153 @@
+package tracer
+
+import (
+	"golang.org/x/sys/unix"
+
+	"hupt/fdtable"
+)
+
+// How hupt knows that a generation really accepts.
+//
+// From listen() on an adopted or new socket until some task waits for
+// connections on it, every system call of the generation stops. That is slow,
+// but it lasts from the listen() to the wait that follows it, a handful of
+// calls in most programs; and it is the only way that does not guess. A look
+// at /proc would see a registration in an epoll set, but Go registers in
+// net.Listen, which may be seconds before anything calls Accept; and trapping
+// accept by the filter would cost for ever after, since no filter can be taken
+// off again.
+
+// onListen: the task is about to call listen().
+func (t *Tracer) onListen(k *task, si syscallInfo) {
+	g := k.proc.gen
+	inode, ok := fdtable.SocketInode(k.tid, int(int32(si.Args[0])))
+	if ok && !g.settled && !g.listening[inode] {
+		if fd, err := takeFD(k.proc.pid, int(int32(si.Args[0]))); err == nil {
+			n, err := kindOf(fd)
+			unix.Close(fd)
+			if err == nil && inet(n.Family) {
+				g.listening[inode] = true
+				t.watch(g)
+				t.tell(Note{Kind: NoteProgress, Generation: g, Progress: g.progress()})
+			}
+		}
+	}
+	t.watchResult(k, "listen")
+	t.resume(k, 0)
+}
+
+// watch makes every task of g stop at its system calls. Those that run are
+// interrupted, so that they go on in that mode; one that is blocked in a call
+// makes it again and is seen.
+func (t *Tracer) watch(g *Generation) {
+	if g.watching {
+		return
+	}
+	g.watching = true
+	for _, p := range g.procs {
+		for _, k := range p.tasks {
+			interrupt(k.tid)
+		}
+	}
+}
+
+// watchEntry looks at a call that a task of a watched generation is about to
+// make.
+func (t *Tracer) watchEntry(k *task, si syscallInfo) {
+	g := k.proc.gen
+	if !g.watching {
+		return
+	}
+	kind := waitCall(int(si.Nr))
+	if kind == waitNone {
+		return
+	}
+	before := len(g.waiting)
+	for inode := range waitsOn(k.tid, kind, si.Args) {
+		if g.listening[inode] {
+			g.waiting[inode] = true
+		}
+	}
+	if len(g.waiting) == before {
+		return
+	}
+	g.watching = g.pending()
+	t.tell(Note{Kind: NoteProgress, Generation: g, Progress: g.progress()})
+}
+
+// epoll event bits, epoll_ctl(2).
+const (
+	epollOut = uint32(unix.EPOLLOUT)
+	epollET  = uint32(unix.EPOLLET & 0xffffffff)
+)
+
+// waitsOn is the inodes of the sockets that a call waits on.
+func waitsOn(tid int, kind waitKind, args [6]uint64) map[uint64]bool {
+	out := make(map[uint64]bool)
+	add := func(fd int) {
+		if inode, ok := fdtable.SocketInode(tid, fd); ok {
+			out[inode] = true
+		}
+	}
+	switch kind {
+	case waitAccept:
+		add(int(int32(args[0])))
+	case waitPoll:
+		for _, fd := range pollFDs(tid, args[0], args[1]) {
+			add(fd)
+		}
+	case waitSelect:
+		for _, fd := range selectFDs(tid, args[1], args[0]) {
+			add(fd)
+		}
+	case waitEpoll:
+		regs, err := fdtable.Registrations(tid, int(int32(args[0])))
+		if err != nil {
+			break
+		}
+		for _, r := range regs {
+			// Go's poller registers whatever it opens for everything at once,
+			// edge-triggered: that says nothing of an Accept, which will show
+			// itself by calling accept4. Nobody else asks of a listening
+			// socket whether it can be written.
+			if r.Events&epollET != 0 && r.Events&epollOut != 0 {
+				continue
+			}
+			out[r.Inode] = true
+		}
+	}
+	return out
+}
+
+// pollFDs reads an array of n struct pollfd and lists those asked for POLLIN.
+func pollFDs(tid int, addr, n uint64) []int {
+	const size, limit = 8, 65536
+	b := make([]byte, size*min(n, limit))
+	if readMemory(tid, addr, b) != nil {
+		return nil
+	}
+	var out []int
+	for ; len(b) >= size; b = b[size:] {
+		if order.Uint16(b[4:])&unix.POLLIN != 0 {
+			out = append(out, int(int32(order.Uint32(b))))
+		}
+	}
+	return out
+}
+
+// selectFDs lists the descriptors in a set of n bits.
+func selectFDs(tid int, addr, n uint64) []int {
+	const limit = 65536
+	n = min(n, limit)
+	b := make([]byte, (n+63)/64*8)
+	if addr == 0 || len(b) == 0 || readMemory(tid, addr, b) != nil {
+		return nil
+	}
+	var out []int
+	for fd := range int(n) {
+		if order.Uint64(b[fd/64*8:])&(1<<(fd%64)) != 0 {
+			out = append(out, fd)
+		}
+	}
+	return out
+}
