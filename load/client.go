@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -28,6 +29,7 @@ type client struct {
 	mu      sync.Mutex // guards what abort looks at
 	conn    net.Conn
 	plain   net.Conn
+	opened  time.Time
 	aborted bool
 }
 
@@ -38,6 +40,9 @@ func newClient(o *Options, d *dialer, quit <-chan struct{}) *client {
 
 // requestBytes returns the request as it is written to the connection.
 func requestBytes(o *Options) []byte {
+	if o.Raw != nil && o.Raw.Quiet {
+		return nil
+	}
 	if o.Raw != nil {
 		return o.Raw.Send
 	}
@@ -100,7 +105,8 @@ func (c *client) ask() (status int, body []byte, err *stepError) {
 		return 0, nil, failed("send", e)
 	}
 	status, body, err = c.read()
-	if err != nil || !c.o.Kind.kept() {
+	old := c.o.Lifetime > 0 && time.Since(c.opened) >= c.o.Lifetime
+	if err != nil || old || !c.o.Kind.kept() {
 		c.close()
 	}
 	return status, body, err
@@ -173,6 +179,14 @@ func (c *client) read() (int, []byte, *stepError) {
 
 // readRaw reads as much as is expected and compares it.
 func (c *client) readRaw() (int, []byte, *stepError) {
+	if c.o.Raw.Quiet {
+		c.conn.SetReadDeadline(time.Now().Add(5 * time.Millisecond))
+		if _, err := c.br.Peek(1); !errors.Is(err, os.ErrDeadlineExceeded) && err != nil {
+			return 0, nil, failed("read", err)
+		}
+		c.br.Reset(c.conn) // it remembers the error
+		return 0, nil, nil
+	}
 	want := c.o.Raw.Expect
 	got := make([]byte, max(1, len(want)))
 	n := 0
@@ -206,7 +220,7 @@ func (c *client) hold(conn, plain net.Conn) bool {
 		conn.Close()
 		return false
 	}
-	c.conn, c.plain = conn, plain
+	c.conn, c.plain, c.opened = conn, plain, time.Now()
 	return true
 }
 

@@ -51,6 +51,10 @@ type Raw struct {
 	Send []byte
 	// Expect is what the answer must begin with. Empty takes any first byte.
 	Expect []byte
+	// Quiet takes silence for the answer: that the server neither closes nor
+	// resets the connection within a few milliseconds. Send and Expect are
+	// not looked at.
+	Quiet bool
 }
 
 // Options say whom to ask, how and for how long.
@@ -66,6 +70,9 @@ type Options struct {
 	Duration time.Duration // ends the run after so long; 0 for no bound
 	Timeout  time.Duration // of one request from when it was sent; default 10 s
 	Hold     time.Duration // see Slow and LongLived
+	// Lifetime is after how long a kept connection is replaced by the client
+	// once it was answered; 0 keeps it.
+	Lifetime time.Duration
 
 	Method string // default GET
 	Path   string // default /

@@ -167,3 +167,12 @@ func Merge(results ...Result) Result {
 	m.Latency, m.Quiet, m.Restarts, m.Lateness = latencyOf(all), latencyOf(quiet), latencyOf(busy), latencyOf(late)
 	return m
 }
+
+// LatencyOf returns the distribution of a list of durations.
+func LatencyOf(list []time.Duration) Latency {
+	h := newHistogram()
+	for _, d := range list {
+		record(h, d)
+	}
+	return latencyOf(h)
+}

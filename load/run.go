@@ -190,3 +190,6 @@ func (r *Run) pause(d time.Duration) bool {
 		return false
 	}
 }
+
+// Kind returns the manner of the run's clients.
+func (r *Run) Kind() Kind { return r.o.Kind }

@@ -43,6 +43,7 @@ var exitCodes = []struct{ code, commands, means string }{
 	{"5", "restart, status, stop", "it belongs to someone else"},
 	{"6", "restart", "a restart is in progress, or the instance is stopping"},
 	{"7", "restart, status, stop", "the instance does not answer, or its control socket is gone"},
+	{"0-5", "smoke", "passed; a check failed; never ready; the server died; ptrace is forbidden; wrong usage"},
 	{"120", "run", "ptrace is forbidden here"},
 	{"121", "run", "seccomp filters are not available here"},
 	{"125", "all", "another failure of hupt itself"},

@@ -39,7 +39,10 @@ type cli struct {
 	Status  statusCmd  `cmd:"" help:"Show what runs under hupt."`
 	Stop    stopCmd    `cmd:"" help:"Stop a program and its hupt, and wait until they are gone."`
 	Doctor  doctorCmd  `cmd:"" help:"Check what this kernel, user and container allow."`
+	Smoke   smokeCmd   `cmd:"" help:"Prove that a server restarts without losing a request."`
 	Version versionCmd `cmd:"" help:"Print the version."`
+
+	SmokeServer smokeServerCmd `cmd:"" hidden:""`
 
 	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
 }
@@ -61,6 +64,9 @@ func run(args []string, std *streams) int {
 	}
 	context, err := parser.Parse(args)
 	if err != nil {
+		if len(args) > 0 && args[0] == "smoke" {
+			return fail(std.err, smokeUsage(badFlag("%v", err)))
+		}
 		return fail(std.err, usageError(err, args))
 	}
 	return fail(std.err, context.Run())

@@ -1,0 +1,238 @@
+package smoke
+
+import (
+	"fmt"
+	"time"
+
+	"hupt/load"
+)
+
+// rule makes one check of what was measured. It touches nothing else.
+type rule struct {
+	name, title string
+	judge       func(m *Measured, l Limits) verdict
+}
+
+type verdict struct {
+	status Status
+	figure string
+	detail []string
+}
+
+func pass(format string, a ...any) verdict { return verdict{Pass, fmt.Sprintf(format, a...), nil} }
+func fail(format string, a ...any) verdict { return verdict{Fail, fmt.Sprintf(format, a...), nil} }
+func note(format string, a ...any) verdict { return verdict{Note, fmt.Sprintf(format, a...), nil} }
+func skip(format string, a ...any) verdict { return verdict{Skip, fmt.Sprintf(format, a...), nil} }
+
+func (v verdict) with(detail []string) verdict { v.detail = detail; return v }
+
+// rules are all the checks, in the order in which reports show them.
+var rules = []rule{
+	{"ready", "ready in time", judgeReady},
+	{"sockets", "every socket taken over", judgeSockets},
+	{"ipv4", "reachable by IPv4", judgeIPv4},
+	{"late", "all sockets there from the start", judgeLate},
+	{"refused", "no connection refused", judgeRefused},
+	{"lost", "no request lost", judgeLost},
+	{"answers", "every answer right", judgeAnswers},
+	{"sent", "load sent as planned", judgeSent},
+	{"latency", "restarts don't slow it down", judgeLatency},
+	{"max-p99", "p99 within the limit", judgeMaxP99},
+	{"max-latency", "slowest request within the limit", judgeMaxLatency},
+	{"restarts", "every restart succeeded", judgeRestarts},
+	{"served-by-new", "each served by the new process", judgeWitnesses},
+	{"upgrade", "each ran the version it should", judgeUpgrade},
+	{"rollback", "a version that fails is rolled back", judgeRollback},
+	{"run", "your own tests pass meanwhile", judgeUserTests},
+	{"cut", "no connection cut at the drain's end", judgeCut},
+	{"old-gone", "old processes are gone", judgeOldGone},
+	{"orphans", "no process left behind", judgeOrphans},
+	{"fds", "file descriptors as at first", judgeFDs},
+	{"memory", "memory as at first", judgeMemory},
+	{"connections", "no connection left", judgeConnections},
+	{"stop", "stops on TERM in time", judgeStop},
+}
+
+// Judge makes the checks of what was measured. It is a pure function.
+func Judge(m *Measured, l Limits) []Check {
+	var checks []Check
+	for _, r := range rules {
+		v := r.judge(m, l)
+		if v.status == "" {
+			continue // it was not asked for
+		}
+		checks = append(checks, Check{r.name, r.title, v.status, v.figure, v.detail})
+	}
+	return checks
+}
+
+// none is the verdict of a check that was not asked for.
+var none verdict
+
+func judgeReady(m *Measured, l Limits) verdict {
+	switch {
+	case m.ReadyAfter == 0:
+		return fail("not within %s", short(l.ReadyWithin))
+	case l.ReadyWithin > 0 && m.ReadyAfter > l.ReadyWithin:
+		return fail("after %s, limit %s", short(m.ReadyAfter), short(l.ReadyWithin))
+	}
+	return pass("after %s", short(m.ReadyAfter)).with(targetLines(m.Targets))
+}
+
+func targetLines(targets []Target) []string {
+	var lines []string
+	for _, t := range targets {
+		line := fmt.Sprintf("%s speaks %s", t.Socket, t.Speaks)
+		if t.Note != "" {
+			line += ": " + t.Note
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+func judgeSockets(m *Measured, _ Limits) verdict {
+	done := good(m.Restarts)
+	if len(done) == 0 {
+		return skip("no restart to see it at")
+	}
+	var lost []string
+	for _, r := range done {
+		for _, s := range r.Lost {
+			lost = append(lost, fmt.Sprintf("restart %d: %s", r.Number, s))
+		}
+	}
+	if len(lost) > 0 {
+		return fail("%s not taken over", count(len(lost), "socket")).with(lost)
+	}
+	return pass("%s, the same in %s", count(len(m.Targets), "socket"), count(len(done), "restart"))
+}
+
+func judgeIPv4(m *Measured, _ Limits) verdict {
+	v4, v6 := false, ""
+	for _, t := range m.Targets {
+		switch t.Network {
+		case "tcp4", "udp4":
+			v4 = true
+		case "tcp6", "udp6":
+			// A wildcard that took an IPv4 client serves both.
+			if t.Dual {
+				v4 = true
+			} else if v6 == "" {
+				v6 = t.Address
+			}
+		}
+	}
+	if v6 != "" && !v4 {
+		return note("listens on IPv6 only: %s; IPv4 clients are refused", v6)
+	}
+	return none
+}
+
+func judgeLate(m *Measured, _ Limits) verdict {
+	if len(m.LateTargets) == 0 {
+		return none
+	}
+	var lines []string
+	for _, s := range m.LateTargets {
+		lines = append(lines, s.String())
+	}
+	return note("%s opened later, not loaded; give --settle to wait for such", count(len(lines), "socket")).with(lines)
+}
+
+// lostClasses are those of requests that got no whole answer.
+var lostClasses = []load.Class{load.ClassReset, load.ClassTimeout, load.ClassClosed, load.ClassShort, load.ClassOther}
+
+// wrongClasses are those of whole answers that were not right.
+var wrongClasses = []load.Class{load.ClassMalformed, load.ClassStatus, load.ClassBody}
+
+func judgeRefused(m *Measured, l Limits) verdict { return judgeClasses(m, l, load.ClassRefused) }
+func judgeLost(m *Measured, l Limits) verdict    { return judgeClasses(m, l, lostClasses...) }
+func judgeAnswers(m *Measured, l Limits) verdict { return judgeClasses(m, l, wrongClasses...) }
+
+func judgeClasses(m *Measured, l Limits, classes ...load.Class) verdict {
+	if m.Load.Requests == 0 {
+		return skip("no request was made")
+	}
+	var n int64
+	figure := ""
+	of := map[load.Class]bool{}
+	for _, c := range classes {
+		of[c] = true
+		if k := m.Load.ByClass[c]; k > 0 {
+			n += k
+			figure += fmt.Sprintf(", %s %d", c, k)
+		}
+	}
+	figure = fmt.Sprintf("%d of %d%s", n, m.Load.Requests, figure)
+	var lines []string
+	for _, f := range m.Load.First {
+		if of[f.Class] && len(lines) < 10 {
+			lines = append(lines, failureLine(m, f))
+		}
+	}
+	// The limit is for failures of all kinds together.
+	if n > 0 && m.Load.Failures > l.MaxFailures {
+		return fail("%s", figure).with(lines)
+	}
+	return pass("%s", figure).with(lines)
+}
+
+// failureLine tells of one failure, with the generation that served then.
+func failureLine(m *Measured, f load.Failure) string {
+	line := f.String()
+	if g := generationAt(m.Generations, m.LoadFrom+f.At); g != 0 {
+		line += fmt.Sprintf(" (generation %d served)", g)
+	}
+	return line
+}
+
+func judgeSent(m *Measured, _ Limits) verdict {
+	if m.Load.Unsent == 0 {
+		return none
+	}
+	return fail("%s never sent: the server answers too slowly for this rate and number of clients", count(int(m.Load.Unsent), "request"))
+}
+
+// judgeLatency compares the medians, which a busy machine moves least, of
+// before the first restart and after; and the p99 of requests during restarts
+// with a wide margin, beyond which something stood still.
+func judgeLatency(m *Measured, _ Limits) verdict {
+	if m.Before.Count == 0 || m.During.Count+m.Between.Count == 0 {
+		return skip("no restart to compare with")
+	}
+	figure := fmt.Sprintf("p50 %s, p99 %s, max %s during restarts; %s, %s, %s before",
+		ms(m.During.P50), ms(m.During.P99), ms(m.During.Max), ms(m.Before.P50), ms(m.Before.P99), ms(m.Before.Max))
+	for name, after := range map[string]load.Latency{"during restarts": m.During, "between restarts": m.Between} {
+		if after.Count < 20 {
+			continue
+		}
+		if limit := 3*m.Before.P50 + 25*time.Millisecond; after.P50 > limit {
+			return fail("%s", figure).with([]string{fmt.Sprintf("p50 %s %s, against %s before the first", ms(after.P50), name, ms(m.Before.P50))})
+		}
+		if limit := 10*m.Before.P99 + 500*time.Millisecond; after.P99 > limit {
+			return fail("%s", figure).with([]string{fmt.Sprintf("p99 %s %s, against %s before the first", ms(after.P99), name, ms(m.Before.P99))})
+		}
+	}
+	return pass("%s", figure)
+}
+
+func judgeMaxP99(m *Measured, l Limits) verdict {
+	return judgeLimit(m.Load.Latency.Count, m.Load.Latency.P99, l.MaxP99)
+}
+
+func judgeMaxLatency(m *Measured, l Limits) verdict {
+	return judgeLimit(m.Load.Latency.Count, m.Load.Latency.Max, l.MaxLatency)
+}
+
+func judgeLimit(n int64, got, limit time.Duration) verdict {
+	switch {
+	case limit == 0:
+		return none
+	case n == 0:
+		return fail("no request was answered")
+	case got > limit:
+		return fail("%s, limit %s", ms(got), ms(limit))
+	}
+	return pass("%s, limit %s", ms(got), ms(limit))
+}

@@ -1,0 +1,64 @@
+package smoke
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// tapEscape keeps a description on its line: # begins a directive in TAP.
+var tapEscape = strings.NewReplacer(`\`, `\\`, "#", `\#`)
+
+// WriteTAP writes the checks as TAP version 14.
+func WriteTAP(w io.Writer, r *Report) error {
+	var b strings.Builder
+	early := r.Outcome != Passed && r.Outcome != Failed || r.Reason != ""
+	fmt.Fprintf(&b, "TAP version 14\n1..%d\n", len(r.Checks)+btoi(early))
+	for i, c := range r.Checks {
+		word, directive := "ok", ""
+		switch c.Status {
+		case Fail:
+			word = "not ok"
+		case Skip:
+			directive = " # SKIP " + tapEscape.Replace(printable(c.Figure))
+		}
+		line := c.Title
+		if c.Status != Skip {
+			line += ": " + printable(c.Figure)
+		}
+		fmt.Fprintf(&b, "%s %d - %s%s\n", word, i+1, tapEscape.Replace(line), directive)
+		if c.Status == Fail {
+			tapDiagnostic(&b, c.Name, c.Detail)
+		}
+	}
+	if early {
+		fmt.Fprintf(&b, "not ok %d - the run goes to its end: %s\n", len(r.Checks)+1, tapEscape.Replace(printable(r.Reason)))
+		tapDiagnostic(&b, r.Outcome.String(), r.Output)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// tapDiagnostic writes a YAML block; a JSON string is a YAML one.
+func tapDiagnostic(b *strings.Builder, check string, lines []string) {
+	quote := func(s string) string {
+		q, _ := json.Marshal(s) // a string can't fail
+		return string(q)
+	}
+	fmt.Fprintf(b, "  ---\n  check: %s\n", quote(check))
+	if len(lines) > 0 {
+		b.WriteString("  detail:\n")
+		for _, line := range lines {
+			fmt.Fprintf(b, "    - %s\n", quote(line))
+		}
+	}
+	b.WriteString("  ...\n")
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,152 @@
+package smoke
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// witnesses is how many connections are traced to their process at a restart.
+const witnesses = 3
+
+// seeWhoServes looks, right after a restart, into which process new
+// connections go, what that runs, and which sockets it got.
+func (c *course) seeWhoServes(ctx context.Context, f *follower) {
+	tried, other := 0, 0
+	for _, t := range c.m.Targets {
+		if !t.Speaks.loaded() {
+			continue
+		}
+		for range witnesses {
+			who := holder(t, func() []int { return descendants(c.server.pid) }, 500*time.Millisecond)
+			if len(who) == 0 {
+				continue
+			}
+			tried++
+			if !c.belongs(ctx, f.next, who) {
+				other++
+			}
+		}
+	}
+	st, err := c.server.status(ctx)
+	if err != nil {
+		return
+	}
+	var lost []string
+	var runs string
+	for _, g := range st.Generations {
+		if g.Number != f.next {
+			continue
+		}
+		lost = missing(c.m.Targets, socketsOf(g))
+		if c.v != nil && c.v.second != "" {
+			runs = c.v.runs(g.PID, c.restartAt(f.i).Expected)
+		}
+	}
+	f.update(func(r *Restart) { r.Witnesses, r.ByOther, r.Lost, r.Program = tried, other, lost, runs })
+}
+
+func (c *course) restartAt(i int) Restart {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.m.Restarts[i]
+}
+
+// belongs says whether one of the processes is of a generation.
+func (c *course) belongs(ctx context.Context, generation int, pids []int) bool {
+	st, err := c.server.status(ctx)
+	if err != nil {
+		return true // nobody to ask: don't accuse
+	}
+	for _, g := range st.Generations {
+		if g.Number != generation {
+			continue
+		}
+		for _, pid := range pids {
+			if slices.Contains(g.PIDs, pid) || slices.Contains(descendants(g.PID), pid) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// missing returns the targets whose socket, the very same one, is not among
+// those that a generation has. A queue is only taken over with its socket.
+func missing(targets []Target, have []Socket) []string {
+	var lost []string
+	for _, t := range targets {
+		if t.Network[0] == 'u' && t.Network != "unix" && t.Speaks == UDPNone {
+			continue // perhaps a client's socket: every generation has its own
+		}
+		state := "is not listened on any more"
+		for _, s := range have {
+			if s.Network != t.Network || s.Address != t.Address {
+				continue
+			}
+			if slices.Contains(t.inodes, s.Inode) || s.Inode == 0 {
+				state = ""
+				break
+			}
+			state = "is another socket now, with an empty queue"
+		}
+		if state != "" {
+			lost = append(lost, fmt.Sprintf("%s %s", t.Socket, state))
+		}
+	}
+	return lost
+}
+
+// seeWhoOutlives watches a generation that was sent its stop signal: processes
+// that are still there when its first one has gone were left behind.
+func (c *course) seeWhoOutlives(generation int) {
+	ctx, cancel := context.WithTimeout(context.Background(), c.o.StopTimeout+2*time.Second)
+	defer cancel()
+	st, err := c.server.status(ctx)
+	if err != nil {
+		return
+	}
+	var first Process
+	var others []Process
+	for _, g := range st.Generations {
+		if g.Number != generation {
+			continue
+		}
+		for _, pid := range g.PIDs {
+			p, _, _, ok := stat(pid)
+			switch {
+			case !ok:
+			case pid == g.PID:
+				first = p
+			default:
+				others = append(others, p)
+			}
+		}
+	}
+	if first.PID == 0 || len(others) == 0 {
+		return
+	}
+	for first.alive() {
+		if pause(ctx, 5*time.Millisecond) != nil {
+			return
+		}
+	}
+	// A child that was sent its own signal may take a moment longer.
+	_ = pause(ctx, 250*time.Millisecond)
+	others = slices.DeleteFunc(others, func(p Process) bool { return !p.alive() })
+	c.generation(generation, func(g *Generation) { g.Outlived = others })
+}
+
+// seeLateSockets finds sockets that appeared when the load already ran.
+func (c *course) seeLateSockets(ctx context.Context) {
+	known := map[string]bool{}
+	for _, t := range c.m.Targets {
+		known[t.Socket.String()] = true
+	}
+	for _, s := range c.sockets(ctx) {
+		if !known[s.String()] && c.o.URL == "" && s.Network[:3] != "udp" {
+			c.m.LateTargets = append(c.m.LateTargets, s)
+		}
+	}
+}
