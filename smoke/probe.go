@@ -125,7 +125,7 @@ func probe(s Socket, o *Options, wait time.Duration) (Target, error) {
 		}
 	case len(a.data) > 2 && a.data[0] == 0x15 && a.data[1] == 3: // a TLS alert
 		t.Speaks = HTTPS
-	case len(a.data) > 9 && a.data[3] == 4 && a.data[0] == 0: // a SETTINGS frame
+	case settings(a.data), len(a.data) == 0 && speaksHTTP2(network, address, wait):
 		t.Speaks = HTTP2
 		t.Note = "not loaded: only HTTP/1 is asked"
 	case speaksTLS(network, address):
@@ -160,6 +160,18 @@ func speaksTLS(network, address string) bool {
 	// One that wants a client certificate or another name is TLS all the same.
 	var alert tls.AlertError
 	return err == nil || errors.As(err, &alert)
+}
+
+// settings says whether an answer begins with a SETTINGS frame of HTTP/2.
+func settings(data []byte) bool {
+	return len(data) >= 9 && data[0] == 0 && data[3] == 4 && bytes.Equal(data[5:9], make([]byte, 4))
+}
+
+// speaksHTTP2 begins HTTP/2 by prior knowledge, with an empty SETTINGS frame.
+func speaksHTTP2(network, address string, wait time.Duration) bool {
+	hello := "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+	a, err := talk(network, address, []byte(hello), min(wait, 300*time.Millisecond))
+	return err == nil && settings(a.data)
 }
 
 func answersHTTP(network, address string, c *tls.Config, request string, wait time.Duration) bool {

@@ -10,11 +10,11 @@ import (
 // tapEscape keeps a description on its line: # begins a directive in TAP.
 var tapEscape = strings.NewReplacer(`\`, `\\`, "#", `\#`)
 
-// WriteTAP writes the checks as TAP version 14.
+// WriteTAP writes the checks as TAP version 13, which every reader knows.
 func WriteTAP(w io.Writer, r *Report) error {
 	var b strings.Builder
 	early := r.Outcome != Passed && r.Outcome != Failed || r.Reason != ""
-	fmt.Fprintf(&b, "TAP version 14\n1..%d\n", len(r.Checks)+btoi(early))
+	fmt.Fprintf(&b, "TAP version 13\n1..%d\n", len(r.Checks)+btoi(early))
 	for i, c := range r.Checks {
 		word, directive := "ok", ""
 		switch c.Status {
