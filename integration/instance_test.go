@@ -42,7 +42,10 @@ type launch struct {
 	before []string // a command that executes the rest
 	stdin  *os.File
 	stdout *os.File // default: the output file
+	stderr string   // the same, by name
 	attr   *syscall.SysProcAttr
+
+	inherit []*os.File // as descriptors 3 and up
 }
 
 // start runs a site's server under hupt and waits until it serves.
@@ -82,6 +85,15 @@ func launchAt(t testing.TB, dir string, l launch) *instance {
 	if l.stdout != nil {
 		i.cmd.Stdout = l.stdout
 	}
+	if l.stderr != "" {
+		f, err := os.OpenFile(l.stderr, os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		i.cmd.Stderr = f
+	}
+	i.cmd.ExtraFiles = l.inherit
 	i.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if l.attr != nil {
 		i.cmd.SysProcAttr = l.attr

@@ -106,4 +106,3 @@ func medianSize(sizes []size) size {
 		maps:    pick(func(s size) int { return s.maps }),
 	}
 }
-

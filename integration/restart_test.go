@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -173,15 +172,4 @@ func (l *lineage) isNew(s *site, version string) {
 			s.t.Errorf("pid %d answers, which is none of the processes of generation %d: %v", who.pid, g.Number, g.PIDs)
 		}
 	}
-}
-
-// once makes n requests of a load and returns the result.
-func once(t testing.TB, o load.Options, n int) load.Result {
-	t.Helper()
-	o.Requests = int64(n)
-	run, err := load.Start(context.Background(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return run.Wait()
 }

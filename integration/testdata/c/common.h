@@ -38,11 +38,13 @@ static struct {
 	int port;
 	int startup_ms;   /* sleep before socket() */
 	int listening_ms; /* sleep between listen() and the first wait */
+	int blocks_ms; /* of blocked.c */
+	int fd;        /* an inherited listening socket to serve, instead of a port */
 	int workers;
 	int reuseport;
 	const char *pidfile;
 	const char *model;
-} opt = {"127.0.0.1", 0, 0, 0, 8, 0, NULL, ""};
+} opt = {"127.0.0.1", 0, 0, 0, 0, -1, 8, 0, NULL, ""};
 
 static void die(const char *what) {
 	fprintf(stderr, "%s: %s\n", what, strerror(errno));
@@ -74,6 +76,8 @@ static void parse_options(int argc, char **argv) {
 		else if (!strcmp(argv[i], "port")) opt.port = atoi(value);
 		else if (!strcmp(argv[i], "startup")) opt.startup_ms = atoi(value);
 		else if (!strcmp(argv[i], "listening")) opt.listening_ms = atoi(value);
+		else if (!strcmp(argv[i], "blocks")) opt.blocks_ms = atoi(value);
+		else if (!strcmp(argv[i], "fd")) opt.fd = atoi(value);
 		else if (!strcmp(argv[i], "workers")) opt.workers = atoi(value);
 		else if (!strcmp(argv[i], "reuseport")) opt.reuseport = atoi(value);
 		else if (!strcmp(argv[i], "pidfile")) opt.pidfile = value;
@@ -111,6 +115,7 @@ static int bind_port(int type) {
  * blocking listener, SOCK_NONBLOCK for one that is not. */
 static int open_listener(int type) {
 	if (opt.startup_ms) sleep_ms(opt.startup_ms);
+	if (opt.fd >= 0) return opt.fd;
 	int fd = bind_port(type);
 	if (listen(fd, 1024) < 0) die("listen");
 	if (opt.listening_ms) sleep_ms(opt.listening_ms);
