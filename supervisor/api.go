@@ -18,16 +18,17 @@ type EventKind string
 // The events of a restart, in the order in which a good one tells them, then
 // those of a bad one, then those of the instance's end.
 const (
-	EventStarting EventKind = "starting" // a generation was launched; PID is its first process
-	EventAdopted  EventKind = "adopted"  // it got a held socket at its bind(); Address says which
-	EventReady    EventKind = "ready"    // it waits for connections on every socket it adopted
-	EventServing  EventKind = "serving"  // the old generation was quiesced: every new connection is this one's
-	EventDraining EventKind = "draining" // a generation has Connections left; told again whenever the count falls
-	EventDrained  EventKind = "drained"  // it has none left
-	EventHammer   EventKind = "hammer"   // its drain deadline came, or USR2; Connections were left
-	EventStopping EventKind = "stopping" // it was sent the stop signal
-	EventKilled   EventKind = "killed"   // it outlived kill-after and was sent SIGKILL
-	EventGone     EventKind = "gone"     // its last process has ended; Cut connections were lost
+	EventStarting  EventKind = "starting"  // a generation was launched; PID is its first process
+	EventAdopted   EventKind = "adopted"   // it got a held socket at its bind(); Address says which
+	EventReady     EventKind = "ready"     // it waits for connections on every socket it adopted
+	EventServing   EventKind = "serving"   // the old generation was quiesced: every new connection is this one's
+	EventConfirmed EventKind = "confirmed" // it outlived its probation: the restart succeeded
+	EventDraining  EventKind = "draining"  // a generation has Connections left; told again whenever the count falls
+	EventDrained   EventKind = "drained"   // it has none left
+	EventHammer    EventKind = "hammer"    // its drain deadline came, or USR2; Connections were left
+	EventStopping  EventKind = "stopping"  // it was sent the stop signal
+	EventKilled    EventKind = "killed"    // it outlived kill-after and was sent SIGKILL
+	EventGone      EventKind = "gone"      // its last process has ended; Cut connections were lost
 
 	EventFailed  EventKind = "failed"  // the restart failed: Reason says why; the serving generation serves on
 	EventResumed EventKind = "resumed" // a quiesced generation accepts again (rollback after the quiesce)

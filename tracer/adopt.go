@@ -99,6 +99,9 @@ func (t *Tracer) offerFor(k *task, fd, family int, addr netip.AddrPort) *offer {
 }
 
 func (h *Held) matches(want Name) bool {
+	if h.FD < 0 {
+		return false // closed: the generation that it came from has gone
+	}
 	have := h.Name
 	if want.Address.Port() == 0 {
 		if !h.PortZero {

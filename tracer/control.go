@@ -58,3 +58,26 @@ func (t *Tracer) Stats() (stops map[string]uint64, injected uint64) {
 	t.Do(func() { stops, injected = maps.Clone(t.stops), t.injected })
 	return stops, injected
 }
+
+// CloseHeld gives hupt's duplicates back. A generation to which they were
+// offered gets them no more.
+func (t *Tracer) CloseHeld(held []*Held) {
+	t.Do(func() {
+		for _, h := range held {
+			h.close()
+		}
+	})
+}
+
+// Adopted is the inodes of the held sockets that g got.
+func (t *Tracer) Adopted(g *Generation) map[uint64]bool {
+	out := make(map[uint64]bool)
+	t.Do(func() {
+		for _, o := range g.offers {
+			if o.taken {
+				out[o.held.Inode] = true
+			}
+		}
+	})
+	return out
+}

@@ -96,7 +96,7 @@ const (
 	NoteFailedCall                     // a call that hupt watches failed: Text
 	NoteExit                           // a process ended: PID, Status; Last: none is left
 	NoteRestartSignal                  // the restart signal came to the program, and was kept from it
-	NoteTerminalSignal                 // the terminal gave the program Signal
+	NoteOutsideSignal                  // the program got Signal from the terminal, or from a process that is neither its own nor hupt
 	NoteGroupStop                      // the first process was stopped by job control: Signal
 	NoteContinued                      // …and goes on
 )

@@ -86,8 +86,7 @@ func sortHeld(held []*Held) {
 	}
 }
 
-// Close gives hupt's duplicate back.
-func (h *Held) Close() {
+func (h *Held) close() {
 	if h.FD >= 0 {
 		unix.Close(h.FD)
 		h.FD = -1

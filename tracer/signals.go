@@ -7,11 +7,8 @@ import "golang.org/x/sys/unix"
 func (t *Tracer) onSignal(k *task, sig unix.Signal) {
 	// The wake-up for a signal that is then ignored breaks epoll_wait off, too.
 	t.mendEINTR(k.tid)
-	switch sig {
-	case unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTSTP, t.restartSig:
-		if t.keepSignal(k, sig) {
-			sig = 0
-		}
+	if t.keepSignal(k, sig) {
+		sig = 0
 	}
 	t.resume(k, sig)
 }
@@ -19,21 +16,22 @@ func (t *Tracer) onSignal(k *task, sig unix.Signal) {
 // keepSignal tells the supervisor of a signal that concerns it, and reports
 // whether the program is not to get it.
 func (t *Tracer) keepSignal(k *task, sig unix.Signal) bool {
+	switch sig {
+	case unix.SIGURG, unix.SIGCHLD, unix.SIGPROF, unix.SIGALRM, unix.SIGVTALRM, unix.SIGPIPE:
+		return false // frequent, and nobody's business
+	}
 	si, err := signalInfo(k.tid)
 	if err != nil {
 		return false
 	}
 	g := k.proc.gen
-	if si.Code == siKernel {
+	note := Note{Kind: NoteOutsideSignal, Generation: g, PID: k.proc.pid, Signal: sig}
+	switch si.Code {
+	case siKernel:
 		// The terminal's Ctrl-C, Ctrl-\, Ctrl-Z or hangup goes to the whole
 		// foreground group, and so to hupt, too.
-		t.tell(Note{Kind: NoteTerminalSignal, Generation: g, PID: k.proc.pid, Signal: sig})
+		t.tell(note)
 		return false
-	}
-	if sig != t.restartSig || sig == 0 {
-		return false
-	}
-	switch si.Code {
 	case siUser, siQueue, siTKill:
 	default:
 		return false
@@ -43,6 +41,9 @@ func (t *Tracer) keepSignal(k *task, sig unix.Signal) bool {
 	if t.procs[int(si.PID)] != nil || int(si.PID) == unix.Getpid() {
 		return false
 	}
-	t.tell(Note{Kind: NoteRestartSignal, Generation: g, PID: k.proc.pid, Signal: sig})
-	return true
+	if sig == t.restartSig {
+		note.Kind = NoteRestartSignal
+	}
+	t.tell(note)
+	return note.Kind == NoteRestartSignal
 }

@@ -162,20 +162,9 @@ func (t *Tracer) answerBell(ws unix.WaitStatus) {
 		}
 		return
 	}
-	// SIGUSR1 is swallowed: it was for us. Others are as for any sleeper.
-	s := decode(ws)
-	switch s.kind {
-	case stopSignal:
-		if s.signal == unix.SIGUSR1 {
-			s.signal = 0
-		}
-		cont(t.bell, s.signal)
-	case stopGroup:
-		// Never stay stopped.
-		cont(t.bell, 0)
-	default:
-		cont(t.bell, 0)
-	}
+	// Every signal to it is swallowed: SIGUSR1 was for us, and one to the whole
+	// group or cgroup must not take it away. A group-stop is left at once.
+	cont(t.bell, 0)
 }
 
 // pump handles what children tell until done says so or the time is up, and

@@ -1,0 +1,169 @@
+package generation
+
+import "time"
+
+// Event is something that happened. N is the generation that it is about.
+type Event interface{ event() }
+
+// What can happen.
+type (
+	// RestartWanted: generation N is to replace the serving one. It may be
+	// refused (see Machine.Busy), which the caller must have asked.
+	RestartWanted struct {
+		N            int
+		ReadyTimeout time.Duration // 0: the policy's
+	}
+	// Launched: N executes its program.
+	Launched struct{ N int }
+	// LaunchFailed: it does not, and no process of it is left.
+	LaunchFailed struct {
+		N      int
+		Reason string
+	}
+	// Progressed: N bound, listened or waited for the first time.
+	Progressed struct {
+		N int
+		P Progress
+	}
+	// CallFailed: a system call of N that hupt watches failed.
+	CallFailed struct {
+		N    int
+		Text string
+	}
+	// Exited: a process of N ended.
+	Exited struct {
+		N    int
+		Main bool // it was the main one
+		Last bool // none is left
+		Exit Exit
+	}
+	// Quiesced: N accepts no more.
+	Quiesced struct{ N int }
+	// QuiesceFailed: N could not be quiesced, and accepts on.
+	QuiesceFailed struct {
+		N      int
+		Reason string
+	}
+	// Resumed: N accepts again.
+	Resumed struct{ N int }
+	// Counted: N has Left accepted connections.
+	Counted struct {
+		N    int
+		Left int
+	}
+	// Listened: whether some process of N listens on something, asked for by
+	// CheckListening.
+	Listened struct {
+		N  int
+		On bool
+	}
+	// Expired: a timer of N ran out.
+	Expired struct {
+		N     int
+		Timer Timer
+	}
+	// HammerWanted: what drains is to be ended now.
+	HammerWanted struct{}
+	// StopWanted: the program is to end. Now: at once. Sent: the main process
+	// of the serving generation got the signal already.
+	StopWanted struct {
+		Signal int
+		Now    bool
+		Sent   bool
+	}
+)
+
+func (RestartWanted) event() {}
+func (Launched) event()      {}
+func (LaunchFailed) event()  {}
+func (Progressed) event()    {}
+func (CallFailed) event()    {}
+func (Exited) event()        {}
+func (Quiesced) event()      {}
+func (QuiesceFailed) event() {}
+func (Resumed) event()       {}
+func (Counted) event()       {}
+func (Listened) event()      {}
+func (Expired) event()       {}
+func (HammerWanted) event()  {}
+func (StopWanted) event()    {}
+
+// Timer is what a timer of a generation is for. Each has at most one of a kind.
+type Timer int
+
+// The timers.
+const (
+	ReadyTimer Timer = iota
+	SettleTimer
+	ProbationTimer
+	DrainTimer
+	KillTimer
+	DaemonTimer
+)
+
+// Action is something to be done, in the order of the list.
+type Action interface{ action() }
+
+// What can be to do.
+type (
+	// Launch starts generation N, offering the sockets of the serving one.
+	Launch struct{ N int }
+	// Quiesce makes N stop accepting, and answers Quiesced or QuiesceFailed.
+	Quiesce struct{ N int }
+	// Resume undoes it, and answers Resumed.
+	Resume struct{ N int }
+	// Settled says that N serves.
+	Settled struct{ N int }
+	// Drain counts N's connections until it has gone: Counted.
+	Drain struct{ N int }
+	// Signal is sent to the main process of N, or to All. 0: the stop signal.
+	Signal struct {
+		N      int
+		Signal int
+		All    bool
+	}
+	// Kill sends SIGKILL to all of N.
+	Kill struct{ N int }
+	// CheckListening answers Listened.
+	CheckListening struct{ N int }
+	// SetTimer (re)starts a timer; ClearTimer stops it.
+	SetTimer struct {
+		N     int
+		Timer Timer
+		After time.Duration
+	}
+	ClearTimer struct {
+		N     int
+		Timer Timer
+	}
+	// Forget: N has gone.
+	Forget struct{ N int }
+	// Report tells whoever listens.
+	Report struct {
+		Kind   string // of supervisor.EventKind
+		N      int
+		Since  time.Time // of the restart or the stop; may be zero
+		Left   int
+		Cut    int
+		Reason string
+	}
+	// Decided ends the restart: the new generation serves, or it failed.
+	Decided struct{ OK bool }
+	// End ends the instance.
+	End struct{ Code int }
+)
+
+func (Launch) action()         {}
+func (Quiesce) action()        {}
+func (Resume) action()         {}
+func (Settled) action()        {}
+func (Drain) action()          {}
+func (Signal) action()         {}
+func (Kill) action()           {}
+func (CheckListening) action() {}
+func (SetTimer) action()       {}
+func (ClearTimer) action()     {}
+func (Forget) action()         {}
+func (Report) action()         {}
+func (Decided) action()        {}
+func (End) action()            {}

@@ -1,0 +1,139 @@
+// Package generation is the policy of a restart: which generation serves, what
+// is done about each, and when. It makes no system call and reads no clock:
+// Step takes what happened and when, and says what to do. Timers are events.
+//
+// At any time one generation serves, at most one is starting, and any number
+// drain or stop. The invariant: until a generation was seen to wait for
+// connections, nothing is taken from the one before it; and until it has
+// outlived its probation, the one before it can be resumed.
+package generation
+
+import (
+	"time"
+)
+
+// Phase is where a generation stands.
+type Phase int
+
+// A good generation goes down this list.
+const (
+	Starting  Phase = iota // launched, not ready yet
+	Quiescing              // ready; the generation before it is being quiesced
+	Serving                // every new connection is its own
+	Draining               // quiesced; has connections left, or must outlast its successor's probation
+	Stopping               // was told to end
+	Gone                   // has no process left
+)
+
+func (p Phase) String() string {
+	return [...]string{"starting", "ready", "serving", "draining", "stopping", "gone"}[p]
+}
+
+// Policy is what can be chosen.
+type Policy struct {
+	ReadyTimeout time.Duration // from launch to ready
+	DrainTimeout time.Duration // from quiesce to the hammer; negative: never
+	KillAfter    time.Duration // from the stop signal to SIGKILL
+	// BlindReady: waiting for connections can't be seen (io_uring), so a
+	// generation that listens is ready once it settled.
+	BlindReady bool
+}
+
+// Times that nobody needs to choose.
+const (
+	// Probation is how long a generation must live after the quiesce of the one
+	// before, which is kept, quiesced, for so long.
+	Probation = 500 * time.Millisecond
+	// Settle is how long nothing new is bound or waited on before a generation
+	// that adopted fewer sockets than were offered is taken at its word; and
+	// how long one that listens on nothing must live.
+	Settle = time.Second
+	// Daemonize is how long the descendants of a first process that exited
+	// with 0 have to listen on something.
+	Daemonize = 3 * time.Second
+)
+
+// Progress is how far a starting generation is.
+type Progress struct {
+	Offered, Adopted, Listening, Waiting int
+}
+
+// Gen is what is known of one generation.
+type Gen struct {
+	Number   int
+	Phase    Phase
+	Launched time.Time
+	Progress Progress
+	Left     int  // accepted connections
+	Hammered bool // the drain's deadline came
+	Failed   bool // it was ended because it did not become ready
+	Exit     Exit // how its main process ended, once it has
+	Exited   bool
+
+	mainGone   bool
+	forced     bool // SIGKILL was sent
+	drained    bool
+	counted    bool   // Left is known
+	orphans    bool   // its main process failed, or its descendants had their time to listen
+	lastFailed string // the last call of it that was seen to fail
+}
+
+// Exit is how a process ended.
+type Exit struct {
+	Code   int    // as a shell tells it: 128+n for signal n
+	Reason string // "exited with status 1", "was killed by SIGSEGV"
+}
+
+// Machine is the state of an instance.
+type Machine struct {
+	policy   Policy
+	gens     []*Gen
+	restart  *restart // in progress, or nil
+	serving  int      // number; 0: none
+	previous int      // that could be resumed, while its successor is on probation
+	stopping bool     // a stop was asked for
+	code     int      // that the instance is to exit with
+	ended    bool
+	reason   string // why the restart in progress failed, while the old generation is resumed
+
+	Restarts  int
+	Rollbacks int
+	Cut       int
+}
+
+type restart struct {
+	number  int // of the new generation
+	old     int // of the one that it is to replace; 0: that has gone
+	began   time.Time
+	timeout time.Duration
+}
+
+// New is a machine before anything was launched.
+func New(p Policy) *Machine { return &Machine{policy: p} }
+
+// Gens lists the generations that have not gone, oldest first.
+func (m *Machine) Gens() []*Gen { return m.gens }
+
+// Gen is generation n, or nil if it has gone.
+func (m *Machine) Gen(n int) *Gen {
+	for _, g := range m.gens {
+		if g.Number == n {
+			return g
+		}
+	}
+	return nil
+}
+
+// Serving is the number of the generation that serves; 0: none.
+func (m *Machine) Serving() int { return m.serving }
+
+// State is the instance's, in a word.
+func (m *Machine) State() string {
+	switch {
+	case m.stopping:
+		return "stopping"
+	case m.restart != nil:
+		return "restarting"
+	}
+	return "running"
+}

@@ -1,0 +1,195 @@
+package generation
+
+import (
+	"fmt"
+	"time"
+)
+
+// Step takes one event and says what to do about it. Events about generations
+// that have gone are no news.
+func (m *Machine) Step(ev Event, now time.Time) []Action {
+	s := &step{Machine: m, now: now}
+	switch e := ev.(type) {
+	case RestartWanted:
+		s.begin(e)
+	case HammerWanted:
+		s.hammerAll()
+	case StopWanted:
+		s.stop(e)
+	case Launched:
+		s.with(e.N, s.launched)
+	case LaunchFailed:
+		s.with(e.N, func(g *Gen) { s.launchFailed(g, e.Reason) })
+	case Progressed:
+		s.with(e.N, func(g *Gen) { s.progressed(g, e.P) })
+	case CallFailed:
+		s.with(e.N, func(g *Gen) { g.lastFailed = e.Text })
+	case Exited:
+		s.with(e.N, func(g *Gen) { s.exited(g, e) })
+	case Quiesced:
+		s.quiesced(e.N)
+	case QuiesceFailed:
+		s.quiesceFailed(e.N, e.Reason)
+	case Resumed:
+		s.with(e.N, s.resumed)
+	case Counted:
+		s.with(e.N, func(g *Gen) { s.counted(g, e.Left) })
+	case Listened:
+		s.with(e.N, func(g *Gen) { s.listened(g, e.On) })
+	case Expired:
+		s.with(e.N, func(g *Gen) { s.expired(g, e.Timer) })
+	}
+	s.mayEnd()
+	return s.actions
+}
+
+// step is one call of Step: the machine, the time, and what is to be done.
+type step struct {
+	*Machine
+	now     time.Time
+	actions []Action
+}
+
+func (s *step) do(a ...Action) { s.actions = append(s.actions, a...) }
+
+func (s *step) with(n int, f func(*Gen)) {
+	if g := s.Gen(n); g != nil {
+		f(g)
+	}
+}
+
+// isNew reports whether g is the generation of the restart in progress.
+func (s *step) isNew(g *Gen) bool { return s.restart != nil && s.restart.number == g.Number }
+
+// Busy says why no restart can begin; "" if one can.
+func (m *Machine) Busy() string {
+	if m.restart == nil {
+		return ""
+	}
+	what := "starting"
+	if g := m.Gen(m.restart.number); g != nil && g.Phase != Starting {
+		what = "on probation"
+	}
+	return fmt.Sprintf("generation %d is %s", m.restart.number, what)
+}
+
+// --- a generation's rise
+
+func (s *step) begin(e RestartWanted) {
+	g := &Gen{Number: e.N, Phase: Starting, Launched: s.now}
+	s.gens = append(s.gens, g)
+	if e.N > 1 {
+		timeout := e.ReadyTimeout
+		if timeout <= 0 {
+			timeout = s.policy.ReadyTimeout
+		}
+		s.restart = &restart{number: e.N, old: s.serving, began: s.now, timeout: timeout}
+	}
+	s.do(Launch{e.N})
+}
+
+func (s *step) launched(g *Gen) {
+	if s.stopping {
+		s.do(Kill{g.Number})
+		return
+	}
+	s.do(Report{Kind: "starting", N: g.Number, Since: g.Launched})
+	if !s.isNew(g) {
+		// The first one serves, as far as it ever will: there is no other.
+		g.Phase, s.serving = Serving, g.Number
+		return
+	}
+	s.do(SetTimer{g.Number, ReadyTimer, s.restart.timeout}, SetTimer{g.Number, SettleTimer, Settle})
+}
+
+func (s *step) launchFailed(g *Gen, reason string) {
+	g.Phase = Gone
+	s.remove(g)
+	if s.isNew(g) {
+		s.fail(g, reason)
+		return
+	}
+	s.ended = true // the first: the launcher's caller has the error
+}
+
+func (s *step) progressed(g *Gen, p Progress) {
+	first := !g.Progress.complete() && p.complete()
+	g.Progress = p
+	switch {
+	case g.Phase == Starting && p.complete():
+		s.ready(g)
+	case g.Phase == Starting:
+		s.do(SetTimer{g.Number, SettleTimer, Settle})
+	case g.Phase == Serving && first && s.restart == nil && g.Number == 1:
+		s.do(Settled{g.Number}, Report{Kind: "serving", N: g.Number, Since: g.Launched})
+	}
+}
+
+// complete: it adopted all that there was, listens on it, and waits for
+// connections on all that it listens on.
+func (p Progress) complete() bool {
+	return p.Adopted == p.Offered && p.Listening > 0 && p.Listening >= p.Adopted && p.Waiting >= p.Listening
+}
+
+// enough: after it settled, what it does is what it means to do. One that
+// adopts fewer sockets than were offered changed its mind about ports; one
+// that was offered none need not listen at all.
+func (p Progress) enough(blind bool) bool {
+	if p.Offered == 0 && p.Listening == 0 {
+		return true
+	}
+	return p.Listening > 0 && (blind || p.Waiting >= p.Listening)
+}
+
+func (s *step) ready(g *Gen) {
+	s.do(ClearTimer{g.Number, ReadyTimer}, ClearTimer{g.Number, SettleTimer},
+		Report{Kind: "ready", N: g.Number, Since: s.restart.began})
+	old := s.Gen(s.restart.old)
+	g.Phase = Quiescing
+	if old == nil {
+		s.serve(g)
+		return
+	}
+	s.do(Quiesce{old.Number})
+}
+
+func (s *step) quiesced(n int) {
+	g := s.Gen(n)
+	switch {
+	case s.restart != nil && s.restart.old == n:
+		next := s.Gen(s.restart.number)
+		if next == nil || next.Phase != Quiescing {
+			// It died under our hands.
+			if g != nil {
+				s.do(Resume{n})
+			}
+			return
+		}
+		s.serve(next)
+		if g != nil {
+			s.previous = n
+			s.drain(g)
+		}
+	case g != nil && g.Failed:
+		s.drain(g)
+	}
+}
+
+// serve makes g the one that serves, on probation.
+func (s *step) serve(g *Gen) {
+	g.Phase, s.serving = Serving, g.Number
+	s.do(Settled{g.Number}, Report{Kind: "serving", N: g.Number, Since: s.restart.began},
+		SetTimer{g.Number, ProbationTimer, Probation})
+}
+
+func (s *step) confirmed(g *Gen) {
+	began := s.restart.began
+	s.restart = nil
+	s.Restarts++
+	s.do(Report{Kind: "confirmed", N: g.Number, Since: began}, Decided{true})
+	previous := s.Gen(s.previous)
+	s.previous = 0
+	if previous != nil && previous.Phase == Draining && (previous.drained || previous.Hammered) {
+		s.end(previous)
+	}
+}

@@ -1,0 +1,226 @@
+package supervisor
+
+import (
+	"fmt"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hupt/generation"
+	"hupt/tracer"
+)
+
+// act does one thing that the policy said.
+func (s *Supervisor) act(a generation.Action) {
+	switch a := a.(type) {
+	case generation.Launch:
+		s.launch(a.N)
+	case generation.Quiesce:
+		s.quiesce(a.N)
+	case generation.Resume:
+		s.resume(a.N)
+	case generation.Settled:
+		if g := s.gens[a.N]; g != nil {
+			s.tracer.Settle(g.traced)
+		}
+	case generation.Drain:
+		if g := s.gens[a.N]; g != nil {
+			go s.drain(g)
+		}
+	case generation.Signal:
+		s.signal(a)
+	case generation.Kill:
+		if g := s.gens[a.N]; g != nil && g.traced != nil {
+			s.tracer.Kill(g.traced)
+		}
+	case generation.CheckListening:
+		s.checkListening(a.N)
+	case generation.SetTimer:
+		s.setTimer(a.N, a.Timer, a.After)
+	case generation.ClearTimer:
+		s.clearTimer(a.N, a.Timer)
+	case generation.Forget:
+		s.forget(a.N)
+	case generation.Decided:
+		s.decided(a.OK)
+	case generation.Report:
+		s.report(a)
+	case generation.End:
+		s.code, s.ended = a.Code, true
+	}
+}
+
+func (s *Supervisor) report(r generation.Report) {
+	e := Event{Kind: EventKind(r.Kind), Generation: r.N, Connections: r.Left, Cut: r.Cut, Reason: r.Reason}
+	if !r.Since.IsZero() {
+		e.After = time.Since(r.Since).Seconds()
+	}
+	s.publish(e)
+}
+
+func (s *Supervisor) signal(a generation.Signal) {
+	g := s.gens[a.N]
+	if g == nil {
+		return
+	}
+	sig := syscall.Signal(a.Signal)
+	if sig == 0 {
+		sig = s.cfg.StopSignal
+	}
+	if a.All || !s.tracer.Signal(g.traced, g.main, sig) {
+		s.tracer.SignalAll(g.traced, sig)
+	}
+	// One that is stopped by job control would not hear it.
+	s.tracer.SignalAll(g.traced, unix.SIGCONT)
+}
+
+func (s *Supervisor) setTimer(n int, t generation.Timer, after time.Duration) {
+	g := s.gens[n]
+	if g == nil {
+		return
+	}
+	s.clearTimer(n, t)
+	var timer *time.Timer
+	timer = time.AfterFunc(after, func() {
+		s.call(func() {
+			// It may have been cleared or set anew while this was on its way.
+			if g.timers[t] == timer {
+				delete(g.timers, t)
+				s.step(generation.Expired{N: n, Timer: t})
+			}
+		})
+	})
+	g.timers[t] = timer
+}
+
+func (s *Supervisor) clearTimer(n int, t generation.Timer) {
+	if g := s.gens[n]; g != nil && g.timers[t] != nil {
+		g.timers[t].Stop()
+		delete(g.timers, t)
+	}
+}
+
+// forget drops a generation that has gone.
+func (s *Supervisor) forget(n int) {
+	g := s.gens[n]
+	if g == nil {
+		return
+	}
+	for _, t := range g.timers {
+		t.Stop()
+	}
+	close(g.quit)
+	delete(s.gens, n)
+	if g.traced != nil {
+		s.tracer.Forget(g.traced)
+	}
+	s.mayCloseHeld()
+}
+
+func (s *Supervisor) decided(ok bool) {
+	if n := len(s.handovers); n > 0 && !s.handovers[n-1].decided {
+		s.handovers[n-1].decided, s.handovers[n-1].ok = true, ok
+	}
+	s.mayCloseHeld()
+}
+
+// mayCloseHeld closes the held sockets once they have passed: when the old
+// generation of a good restart has gone, or the new one of a bad one. Until
+// then a late bind gets what it asks for, and connections can wait for it.
+func (s *Supervisor) mayCloseHeld() {
+	keep := s.handovers[:0]
+	for _, h := range s.handovers {
+		over := h.decided && (h.ok && s.gens[h.old] == nil || !h.ok && s.gens[h.next] == nil)
+		if over {
+			s.tracer.CloseHeld(h.held)
+		} else {
+			keep = append(keep, h)
+		}
+	}
+	s.handovers = keep
+}
+
+// quiesceGrace is how long a process that does not stop (a parent in vfork)
+// holds the restart up. It is quiesced later, as soon as it stops.
+const quiesceGrace = 2 * time.Second
+
+func (s *Supervisor) quiesce(n int) {
+	g := s.gens[n]
+	if g == nil {
+		return
+	}
+	held := s.heldFor(n)
+	g.held = held
+	g.serves = nil
+	for _, h := range held {
+		g.serves = append(g.serves, h.Name)
+	}
+	go func() {
+		began := time.Now()
+		for {
+			left, err := s.tracer.Quiesce(g.traced, held)
+			if err != nil {
+				s.later(generation.QuiesceFailed{N: n, Reason: fmt.Sprintf("generation %d could not be made to stop accepting: %v", n, err)})
+				return
+			}
+			if len(left) == 0 || time.Since(began) > quiesceGrace {
+				g.unfinished = len(left) > 0
+				s.later(generation.Quiesced{N: n})
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}()
+}
+
+// heldFor is the held sockets that generation n is to let go of: those of the
+// restart that it is part of, on whichever side.
+func (s *Supervisor) heldFor(n int) []*tracer.Held {
+	for i := len(s.handovers) - 1; i >= 0; i-- {
+		if h := s.handovers[i]; h.old == n || h.next == n {
+			return h.held
+		}
+	}
+	return nil
+}
+
+func (s *Supervisor) resume(n int) {
+	g := s.gens[n]
+	if g == nil {
+		return
+	}
+	go func() {
+		for {
+			left, err := s.tracer.Resume(g.traced, g.held)
+			if err != nil {
+				s.call(func() {
+					s.publish(Event{Kind: EventWarning, Generation: n, Reason: fmt.Sprintf("resume: %v", err)})
+				})
+			}
+			if err != nil || len(left) == 0 {
+				s.later(generation.Resumed{N: n})
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}()
+}
+
+// checkListening looks whether a generation whose main process has gone still
+// listens on something, and chooses another main process if so.
+func (s *Supervisor) checkListening(n int) {
+	g := s.gens[n]
+	if g == nil {
+		return
+	}
+	go func() {
+		pid := listener(s.tracer.Pids(g.traced))
+		s.call(func() {
+			if pid != 0 {
+				g.main = pid
+			}
+			s.step(generation.Listened{N: n, On: pid != 0})
+		})
+	}()
+}

@@ -1,0 +1,114 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hupt/generation"
+	"hupt/stage2"
+	"hupt/tracer"
+)
+
+// launch starts generation n, which is to take over from the serving one.
+func (s *Supervisor) launch(n int) {
+	g := &gen{n: n, started: time.Now(), timers: make(map[generation.Timer]*time.Timer), quit: make(chan struct{})}
+	s.gens[n] = g
+	old := s.gens[s.machine.Serving()]
+	h := &handover{next: n}
+	if old != nil {
+		h.old = old.n
+		s.handovers = append(s.handovers, h)
+	}
+	spec := stage2.Spec{Command: s.cfg.Command, Env: s.env, Dir: s.dir, Signals: s.signals, AllowIOUring: s.cfg.AllowIOUring}
+	go func() {
+		var err error
+		if old != nil {
+			h.held, err = s.tracer.Snapshot(old.traced, nil)
+		}
+		var traced *tracer.Generation
+		if err == nil {
+			traced, err = s.tracer.Launch(n, spec, h.held)
+		}
+		s.call(func() { s.launched(g, traced, err) })
+	}()
+}
+
+func (s *Supervisor) launched(g *gen, traced *tracer.Generation, err error) {
+	g.traced = traced
+	if err != nil {
+		err = mapLaunchError(err)
+		if g.n == 1 {
+			s.err, s.code = err, 125
+			s.ended = true
+			return
+		}
+		s.step(generation.LaunchFailed{N: g.n, Reason: err.Error()})
+		s.forget(g.n)
+		return
+	}
+	g.main, g.ready = traced.Root, true
+	s.path = traced.Path
+	s.step(generation.Launched{N: g.n})
+	if traced.NoNewPrivs && g.n == 1 {
+		s.publish(Event{Kind: EventWarning, Generation: g.n,
+			Reason: "no_new_privs had to be set: set-uid programs and file capabilities have no effect under hupt; run it with CAP_SYS_ADMIN if the program needs them"})
+	}
+	early := g.early
+	g.early = nil
+	for _, n := range early {
+		s.note(n)
+	}
+}
+
+// mapLaunchError turns what the tracer and stage 2 say into this package's
+// errors.
+func mapLaunchError(err error) error {
+	if errors.Is(err, tracer.ErrForbidden) {
+		return fmt.Errorf("%w: %w", ErrPtraceForbidden, err)
+	}
+	var le *tracer.LaunchError
+	if !errors.As(err, &le) {
+		return err
+	}
+	switch {
+	case le.Step == "seccomp":
+		return fmt.Errorf("%w: %w", ErrSeccompMissing, le)
+	case le.Step == "lookup" && (le.Errno == unix.ENOENT || le.Errno == unix.ENOTDIR):
+		return fmt.Errorf("%s: %w", le.Path, ErrNotFound)
+	case le.Step == "execve" && le.Errno == unix.ENOENT:
+		// The file is there, its interpreter is not.
+		return fmt.Errorf("%s: its interpreter was not found: %w", le.Path, ErrNotExecutable)
+	case le.Step == "lookup" || le.Step == "execve":
+		return fmt.Errorf("%s: %s: %w", le.Path, le.Errno.Error(), ErrNotExecutable)
+	}
+	return le
+}
+
+// environ is the environment as the kernel gave it; os.Environ drops what is
+// there twice.
+func environ() []string {
+	b, err := os.ReadFile("/proc/self/environ")
+	if err != nil || len(b) == 0 {
+		return os.Environ()
+	}
+	return strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00")
+}
+
+// exitOf tells how a process ended, as a shell would and in words.
+func exitOf(ws unix.WaitStatus) generation.Exit {
+	switch {
+	case ws.Signaled():
+		name := unix.SignalName(ws.Signal())
+		if name == "" {
+			name = fmt.Sprintf("signal %d", int(ws.Signal()))
+		}
+		return generation.Exit{Code: 128 + int(ws.Signal()), Reason: "was killed by " + name}
+	default:
+		return generation.Exit{Code: ws.ExitStatus(), Reason: fmt.Sprintf("exited with status %d", ws.ExitStatus())}
+	}
+}

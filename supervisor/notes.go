@@ -1,0 +1,55 @@
+package supervisor
+
+import (
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hupt/generation"
+	"hupt/tracer"
+)
+
+// note takes what the tracer saw to the policy.
+func (s *Supervisor) note(n tracer.Note) {
+	g := s.gens[n.Generation.Number]
+	if g == nil {
+		return // it has gone
+	}
+	if !g.ready {
+		g.early = append(g.early, n)
+		return
+	}
+	switch n.Kind {
+	case tracer.NoteAdopted:
+		s.publish(Event{Kind: EventAdopted, Generation: g.n, Address: n.Name.String()})
+		s.step(generation.Progressed{N: g.n, P: generation.Progress(n.Progress)})
+	case tracer.NoteProgress:
+		s.step(generation.Progressed{N: g.n, P: generation.Progress(n.Progress)})
+	case tracer.NoteFailedCall:
+		s.step(generation.CallFailed{N: g.n, Text: n.Text})
+	case tracer.NoteExit:
+		s.step(generation.Exited{N: g.n, Main: n.PID == g.main, Last: n.Last, Exit: exitOf(n.Status)})
+	case tracer.NoteRestartSignal:
+		s.outside[syscall.Signal(n.Signal)] = time.Now()
+		s.restartBySignal()
+	case tracer.NoteOutsideSignal:
+		if n.PID == g.main {
+			s.outside[syscall.Signal(n.Signal)] = time.Now()
+		}
+	case tracer.NoteGroupStop:
+		s.groupStop(g, n.Signal)
+	case tracer.NoteContinued:
+		s.stopped = false
+	}
+}
+
+// groupStop: the program's first process was stopped by job control. The shell
+// waits for hupt, so hupt stops, too.
+func (s *Supervisor) groupStop(g *gen, sig unix.Signal) {
+	s.stopped = true
+	switch sig {
+	case unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
+		unix.Kill(unix.Getpid(), unix.SIGSTOP)
+	}
+}

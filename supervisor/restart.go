@@ -1,0 +1,100 @@
+package supervisor
+
+import (
+	"fmt"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"hupt/generation"
+)
+
+// begin starts a restart, or says why none can.
+func (s *Supervisor) begin(o RestartOptions) error {
+	if s.machine.State() == "stopping" || s.ended {
+		return ErrStopping
+	}
+	if busy := s.machine.Busy(); busy != "" {
+		return fmt.Errorf("%w: %s", ErrBusy, busy)
+	}
+	if s.machine.Serving() == 0 {
+		return fmt.Errorf("%w: generation 1 is starting", ErrBusy)
+	}
+	s.step(generation.RestartWanted{N: s.take(), ReadyTimeout: o.ReadyTimeout})
+	return nil
+}
+
+// Restart implements Restarter.
+func (s *Supervisor) Restart(o RestartOptions) (<-chan Event, func(), error) {
+	var sub *subscriber
+	err := error(ErrStopping)
+	s.call(func() {
+		old := s.machine.Serving()
+		sub = s.hub.subscribe()
+		number := s.next
+		if err = s.begin(o); err != nil {
+			s.hub.end(sub)
+			return
+		}
+		s.awaitEnd(sub, number, old)
+	})
+	if err != nil {
+		return nil, func() {}, err
+	}
+	events, cancel := s.follow(sub)
+	return events, cancel, nil
+}
+
+// awaitEnd closes sub once restart number is decided and, if it succeeded, the
+// old generation has gone.
+func (s *Supervisor) awaitEnd(sub *subscriber, number, old int) {
+	s.waiters = append(s.waiters, waiter{sub: sub, number: number, old: old})
+}
+
+type waiter struct {
+	sub         *subscriber
+	number, old int
+	ok          bool
+}
+
+// serveWaiters looks which followed restarts are over, after e was published.
+func (s *Supervisor) serveWaiters(e Event) {
+	keep := s.waiters[:0]
+	for _, w := range s.waiters {
+		if e.Generation == w.number && e.Kind == EventFailed {
+			s.hub.end(w.sub)
+			continue
+		}
+		if e.Generation == w.number && e.Kind == EventConfirmed {
+			w.ok = true
+		}
+		if w.ok && (s.machine.Gen(w.old) == nil) {
+			s.hub.end(w.sub)
+			continue
+		}
+		keep = append(keep, w)
+	}
+	s.waiters = keep
+}
+
+// Stop implements Restarter.
+func (s *Supervisor) Stop() (<-chan Event, func()) {
+	sub := s.hub.subscribe()
+	if !s.call(func() { s.step(generation.StopWanted{Signal: int(unix.SIGTERM)}) }) {
+		s.hub.end(sub)
+	}
+	return s.follow(sub)
+}
+
+// follow gives a client what sub is told, until it cancels.
+func (s *Supervisor) follow(sub *subscriber) (<-chan Event, func()) {
+	quit := make(chan struct{})
+	var once sync.Once
+	cancel := func() {
+		once.Do(func() {
+			close(quit)
+			s.hub.end(sub)
+		})
+	}
+	return sub.channel(quit), cancel
+}

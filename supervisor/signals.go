@@ -1,0 +1,85 @@
+package supervisor
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hupt/generation"
+)
+
+// together is how far apart one signal to a whole group can reach hupt and the
+// program. A Ctrl-C, a `kill -TERM -GROUP` or systemd's KillMode=control-group
+// gives it to both; passing it on would give it to the program twice.
+const together = 50 * time.Millisecond
+
+// catch asks for every signal that somebody may send to hupt. SIGURG, SIGCHLD
+// and SIGPIPE are the runtime's and the kernel's own business.
+func (s *Supervisor) catch() <-chan os.Signal {
+	c := make(chan os.Signal, 64)
+	for n := syscall.Signal(1); n <= 64; n++ {
+		switch n {
+		case unix.SIGKILL, unix.SIGSTOP, unix.SIGURG, unix.SIGCHLD, unix.SIGPIPE,
+			unix.SIGILL, unix.SIGTRAP, unix.SIGABRT, unix.SIGBUS, unix.SIGFPE, unix.SIGSEGV,
+			unix.SIGSYS, unix.SIGPROF, 32, 33, 34:
+			continue
+		}
+		signal.Notify(c, n)
+	}
+	return c
+}
+
+// caught: somebody sent hupt a signal.
+func (s *Supervisor) caught(sig syscall.Signal) {
+	// The program may be about to get the same one: wait, then look.
+	since := time.Now().Add(-together)
+	time.AfterFunc(together, func() {
+		s.call(func() {
+			s.decide(sig, s.outside[sig].After(since))
+		})
+	})
+}
+
+// decide what a signal to hupt means. had: the program got it, too.
+func (s *Supervisor) decide(sig syscall.Signal, had bool) {
+	switch {
+	case sig == s.cfg.RestartSignal && sig != 0:
+		if !had {
+			s.restartBySignal()
+		}
+	case sig == unix.SIGTERM || sig == unix.SIGINT || sig == unix.SIGQUIT:
+		s.step(generation.StopWanted{Signal: int(sig), Sent: had})
+	case sig == unix.SIGUSR2:
+		s.step(generation.HammerWanted{})
+	case sig == unix.SIGCONT:
+		if s.stopped {
+			s.forward(sig)
+		}
+	case !had:
+		s.forward(sig)
+	}
+}
+
+// forward passes a signal on to the main process of the serving generation.
+func (s *Supervisor) forward(sig syscall.Signal) {
+	if g := s.gens[s.machine.Serving()]; g != nil && g.traced != nil {
+		s.tracer.Signal(g.traced, g.main, sig)
+	}
+}
+
+// restartBySignal begins a restart unless the same signal, sent to hupt and to
+// several processes of the program at once (killall), has begun one already.
+func (s *Supervisor) restartBySignal() {
+	const burst = 250 * time.Millisecond
+	recent := time.Since(s.lastHUP) < burst
+	s.lastHUP = time.Now()
+	if recent {
+		return
+	}
+	if err := s.begin(RestartOptions{}); err != nil {
+		s.publish(Event{Kind: EventWarning, Reason: err.Error()})
+	}
+}

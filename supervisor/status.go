@@ -1,0 +1,90 @@
+package supervisor
+
+import (
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"hupt/fdtable"
+	"hupt/tracer"
+)
+
+// Status implements Restarter. What can be read from /proc and sock_diag is
+// read on the caller's goroutine.
+func (s *Supervisor) Status() Status {
+	var st Status
+	var gens []*gen
+	var traced []*tracer.Generation
+	s.call(func() {
+		st = Status{
+			Version: s.cfg.Version, PID: os.Getpid(), Name: s.cfg.Name, Command: s.cfg.Command,
+			Path: s.path, Dir: s.dir, Started: s.started, State: s.machine.State(),
+			Restarts: s.machine.Restarts, Rollbacks: s.machine.Rollbacks, Cut: s.machine.Cut,
+		}
+		for _, m := range s.machine.Gens() {
+			g := s.gens[m.Number]
+			if g == nil || g.traced == nil {
+				continue
+			}
+			st.Generations = append(st.Generations, GenerationStatus{
+				Number: g.n, State: m.Phase.String(), PID: g.main, Started: g.started,
+			})
+			gens, traced = append(gens, g), append(traced, g.traced)
+		}
+	})
+	st.Stops, st.Injected = s.tracer.Stats()
+	sockets, _ := fdtable.Dump(fdtable.Listening|fdtable.Connected, 0)
+	for i := range st.Generations {
+		s.fill(&st.Generations[i], traced[i], gens[i].serves, sockets)
+	}
+	return st
+}
+
+func (s *Supervisor) fill(out *GenerationStatus, g *tracer.Generation, served []tracer.Name, sockets []fdtable.Socket) {
+	out.PIDs = s.tracer.Pids(g)
+	adopted := s.tracer.Adopted(g)
+	mine := make(map[uint64]bool)
+	for _, pid := range out.PIDs {
+		out.RSS += rss(pid)
+		fds, err := fdtable.Sockets(pid)
+		if err != nil {
+			continue
+		}
+		for _, inode := range fds {
+			mine[inode] = true
+		}
+	}
+	names := served
+	for _, k := range sockets {
+		if k.State != fdtable.StateListen || !mine[k.Inode] {
+			continue
+		}
+		n := tracer.Name{Family: int(k.Family), Address: k.Local}
+		names = append(names, n)
+		out.Sockets = append(out.Sockets, SocketStatus{
+			Network: n.Network(), Address: k.Local.String(), Adopted: adopted[k.Inode],
+			Queue: k.Queue, Backlog: k.Backlog,
+		})
+	}
+	for _, k := range sockets {
+		if k.State != fdtable.StateListen && mine[k.Inode] && among(names, k) {
+			out.Connections++
+		}
+	}
+}
+
+// rss is the resident memory of a process in bytes (proc_pid_statm(5)).
+func rss(pid int) int64 {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/statm")
+	if err != nil {
+		return 0
+	}
+	f := strings.Fields(string(b))
+	if len(f) < 2 {
+		return 0
+	}
+	pages, _ := strconv.ParseInt(f[1], 10, 64)
+	return pages * int64(unix.Getpagesize())
+}

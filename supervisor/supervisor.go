@@ -1,0 +1,226 @@
+// Package supervisor runs an instance: it carries out what package generation
+// decides, by a Tracer, and owns the clock.
+//
+// One goroutine owns all state. What takes long (a launch, a quiesce, counting
+// connections) runs beside it and comes back as an event.
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hupt/generation"
+	"hupt/stage2"
+	"hupt/tracer"
+)
+
+// Tracer is what an instance needs of package tracer.
+type Tracer interface {
+	Launch(number int, spec stage2.Spec, held []*tracer.Held) (*tracer.Generation, error)
+	Snapshot(g *tracer.Generation, have []*tracer.Held) ([]*tracer.Held, error)
+	Quiesce(g *tracer.Generation, held []*tracer.Held) (left []int, err error)
+	Resume(g *tracer.Generation, held []*tracer.Held) (left []int, err error)
+	Settle(g *tracer.Generation)
+	Poke(g *tracer.Generation)
+	Pids(g *tracer.Generation) []int
+	Adopted(g *tracer.Generation) map[uint64]bool
+	Signal(g *tracer.Generation, pid int, sig unix.Signal) bool
+	SignalAll(g *tracer.Generation, sig unix.Signal)
+	Kill(g *tracer.Generation)
+	Forget(g *tracer.Generation)
+	CloseHeld(held []*tracer.Held)
+	Stats() (stops map[string]uint64, injected uint64)
+	Notes() []tracer.Note
+	Wake() <-chan struct{}
+}
+
+// Supervisor is a running instance. It implements Restarter.
+type Supervisor struct {
+	cfg     Config
+	tracer  Tracer
+	env     []string
+	dir     string
+	signals stage2.Signals
+	started time.Time
+
+	calls  chan func()           // run by the loop
+	events chan generation.Event // from what runs beside it
+	done   chan struct{}         // closed when the loop ended
+	hub    hub
+
+	// Below: the loop only.
+	machine   *generation.Machine
+	gens      map[int]*gen
+	next      int // number of the next generation
+	handovers []*handover
+	waiters   []waiter
+	path      string
+	outside   map[syscall.Signal]time.Time // when the program last got a signal that hupt gets, too
+	lastHUP   time.Time
+	stopped   bool // the program is in a group-stop
+	code      int
+	ended     bool
+	err       error
+}
+
+// gen is what the supervisor keeps of a generation.
+type gen struct {
+	n       int
+	traced  *tracer.Generation
+	main    int // its first process, or the one that took its place
+	started time.Time
+	early   []tracer.Note // that came before its launch was heard of
+	ready   bool          // its launch was heard of
+	held    []*tracer.Held
+	serves  []tracer.Name // what it was listening on when it was quiesced
+	// unfinished: some process did not stop for the quiesce. Written before
+	// Quiesced is told, and by the drain afterwards.
+	unfinished bool
+	timers     map[generation.Timer]*time.Timer
+	quit       chan struct{} // closed when it has gone
+}
+
+// handover is the held sockets of a restart: they pass from old to next.
+type handover struct {
+	old, next int
+	held      []*tracer.Held
+	decided   bool
+	ok        bool
+}
+
+// New makes an instance that Run will start. It fails with ErrPtraceForbidden
+// where nothing can be traced.
+func New(cfg Config) (*Supervisor, error) {
+	if len(cfg.Command) == 0 {
+		return nil, errors.New("no command")
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		return nil, fmt.Errorf("find the working directory: %w", err)
+	}
+	// Before anything here asks for a signal.
+	signals := stage2.InheritedSignals()
+	tr, err := tracer.New(tracer.Options{RestartSignal: cfg.RestartSignal})
+	if err != nil {
+		return nil, mapLaunchError(err)
+	}
+	return &Supervisor{
+		cfg: cfg, tracer: tr, env: environ(), dir: dir, signals: signals,
+		started: time.Now(),
+		calls:   make(chan func()),
+		events:  make(chan generation.Event),
+		done:    make(chan struct{}),
+		machine: generation.New(generation.Policy{
+			ReadyTimeout: cfg.ReadyTimeout,
+			DrainTimeout: cfg.DrainTimeout,
+			KillAfter:    cfg.KillAfter,
+			BlindReady:   cfg.AllowIOUring,
+		}),
+		gens:    make(map[int]*gen),
+		next:    1,
+		outside: make(map[syscall.Signal]time.Time),
+	}, nil
+}
+
+// Run launches the program and supervises it until it has ended. exitCode is
+// the program's, 128+n if signal n killed it. An error means that it was never
+// started, or that hupt can't go on; it wraps one of this package's.
+func (s *Supervisor) Run() (exitCode int, err error) {
+	defer close(s.done)
+	reported := s.reporter()
+	sigs := s.catch()
+	s.step(generation.RestartWanted{N: s.take()})
+	for !s.ended {
+		select {
+		case <-s.tracer.Wake():
+			for _, n := range s.tracer.Notes() {
+				s.note(n)
+			}
+		case ev := <-s.events:
+			s.step(ev)
+		case f := <-s.calls:
+			f()
+		case sig := <-sigs:
+			s.caught(sig.(syscall.Signal))
+		}
+	}
+	if s.err == nil {
+		s.publish(Event{Kind: EventStopped, ExitCode: s.code, Generation: s.next - 1})
+	}
+	s.hub.endAll()
+	select {
+	case <-reported:
+	case <-time.After(time.Second): // nobody reads what hupt writes
+	}
+	return s.code, s.err
+}
+
+// reporter hands events to cfg.Report on a goroutine of its own, so that a
+// blocked stderr never holds a restart up. The channel is closed when the last
+// was handed over.
+func (s *Supervisor) reporter() <-chan struct{} {
+	finished := make(chan struct{})
+	if s.cfg.Report == nil {
+		close(finished)
+		return finished
+	}
+	sub := s.hub.subscribe()
+	go func() {
+		defer close(finished)
+		for q := sub.take(); len(q) > 0; q = sub.take() {
+			for _, e := range q {
+				s.cfg.Report(e)
+			}
+		}
+	}()
+	return finished
+}
+
+// take is the number of the next generation.
+func (s *Supervisor) take() int {
+	s.next++
+	return s.next - 1
+}
+
+// step tells the policy of an event and does what it says.
+func (s *Supervisor) step(ev generation.Event) {
+	for _, a := range s.machine.Step(ev, time.Now()) {
+		s.act(a)
+	}
+}
+
+// later sends an event to the loop from beside it.
+func (s *Supervisor) later(ev generation.Event) {
+	select {
+	case s.events <- ev:
+	case <-s.done:
+	}
+}
+
+// call runs f in the loop and waits. It reports false if the loop has ended.
+func (s *Supervisor) call(f func()) bool {
+	ran := make(chan struct{})
+	select {
+	case s.calls <- func() { f(); close(ran) }:
+		<-ran
+		return true
+	case <-s.done:
+		return false
+	}
+}
+
+func (s *Supervisor) publish(e Event) {
+	if e.Time.IsZero() {
+		e.Time = time.Now()
+	}
+	if g := s.gens[e.Generation]; g != nil && e.PID == 0 {
+		e.PID = g.main
+	}
+	s.hub.publish(e)
+	s.serveWaiters(e)
+}
