@@ -37,7 +37,7 @@ func (r *Run) pace() {
 		}
 		select {
 		case r.tickets <- i:
-		case <-r.quit:
+		case <-r.overdue:
 			return
 		}
 	}

@@ -18,7 +18,8 @@ type Run struct {
 	phase   atomic.Pointer[string]
 
 	quitOnce sync.Once
-	quit     chan struct{} // closed when nothing more is to be sent
+	quit     chan struct{} // closed when nothing more falls due
+	overdue  chan struct{} // closed when what was due by then is given up
 	done     chan struct{} // closed when the last client has ended
 	aborted  atomic.Bool
 	elapsed  time.Duration // once done
@@ -32,7 +33,7 @@ func Start(ctx context.Context, o Options) (*Run, error) {
 		return nil, err
 	}
 	r := &Run{o: o, rec: newRecorder(o.KeepFailures),
-		quit: make(chan struct{}), done: make(chan struct{})}
+		quit: make(chan struct{}), overdue: make(chan struct{}), done: make(chan struct{})}
 	r.SetPhase("")
 	d := newDialer(o)
 	for range o.Clients {
@@ -51,13 +52,7 @@ func Start(ctx context.Context, o Options) (*Run, error) {
 	}
 	var end *time.Timer
 	if o.Duration > 0 {
-		bound := o.Duration
-		if o.Rate > 0 {
-			// The pacer ends it; what was due by then is still sent, but not
-			// for ever to a server that hangs.
-			bound += o.Timeout
-		}
-		end = time.AfterFunc(bound, r.endSending)
+		end = time.AfterFunc(o.Duration, r.endSending)
 	}
 	cancel := context.AfterFunc(ctx, r.abort)
 	go func() {
@@ -90,13 +85,25 @@ func (r *Run) Wait() Result {
 	return r.rec.result(r.elapsed)
 }
 
-// Stop sends nothing more, waits for what is in flight and returns the result.
+// Stop lets nothing more fall due, waits until what was due is answered and
+// returns the result.
 func (r *Run) Stop() Result {
 	r.endSending()
 	return r.Wait()
 }
 
-func (r *Run) endSending() { r.quitOnce.Do(func() { close(r.quit) }) }
+// endSending ends the run. Of an open loop what was due by now is still sent,
+// but not for ever to a server that hangs.
+func (r *Run) endSending() {
+	r.quitOnce.Do(func() {
+		close(r.quit)
+		if r.tickets == nil || r.aborted.Load() {
+			close(r.overdue)
+			return
+		}
+		time.AfterFunc(r.o.Timeout, func() { close(r.overdue) })
+	})
+}
 
 func (r *Run) abort() {
 	r.aborted.Store(true)
@@ -124,12 +131,12 @@ func (r *Run) work(c *client) {
 
 // claim returns when the next request is due; ok is false when there is none.
 func (r *Run) claim() (due time.Time, ok bool) {
-	select {
-	case <-r.quit:
-		return due, false
-	default:
-	}
 	if r.tickets == nil {
+		select {
+		case <-r.quit:
+			return due, false
+		default:
+		}
 		if n := r.next.Add(1); r.o.Requests > 0 && n > r.o.Requests {
 			return due, false
 		}
@@ -138,7 +145,7 @@ func (r *Run) claim() (due time.Time, ok bool) {
 	select {
 	case i, open := <-r.tickets:
 		return r.due(i), open
-	case <-r.quit:
+	case <-r.overdue:
 		return due, false
 	}
 }

@@ -47,6 +47,11 @@ func (t *Tracer) dispatch(tid int, ws unix.WaitStatus) {
 // waits to see its system calls.
 func (t *Tracer) resume(k *task, sig unix.Signal) {
 	k.frozen, k.listening = false, false
+	if k.proc.frozen {
+		// Any trap clears a pending INTERRUPT (ptrace_stop in the kernel's
+		// signal.c): this one used it up.
+		interrupt(k.tid)
+	}
 	var err error
 	if k.proc.gen.watching || k.awaitsExit != nil {
 		err = contToSyscall(k.tid, sig)

@@ -11,8 +11,8 @@ import (
 // stopped in time; those that did stay stopped until thaw in either case.
 //
 // A task that stops otherwise meanwhile (a signal, a fork, a bind) is handled
-// as ever and goes on: the INTERRUPT still holds it before it gets back to the
-// program. Tasks born meanwhile begin with an EVENT_STOP and stay there.
+// as ever and goes on with a new INTERRUPT, which holds it before it gets back
+// to the program. Tasks born meanwhile begin with an EVENT_STOP and stay there.
 func (t *Tracer) freeze(p *process, timeout time.Duration) bool {
 	p.frozen = true
 	for _, k := range p.tasks {

@@ -166,11 +166,12 @@ func (i *injection) unmapScratch() {
 // endAtStop leaves the task at an EVENT_STOP, as it was found.
 func (i *injection) endAtStop() error {
 	i.unmapScratch()
-	if err := interrupt(i.k.tid); err != nil {
-		return err
-	}
 	var sig unix.Signal
 	for {
+		// Any trap clears a pending INTERRUPT, so it is asked for each time.
+		if err := interrupt(i.k.tid); err != nil {
+			return err
+		}
 		if err := cont(i.k.tid, sig); err != nil {
 			return err
 		}
@@ -213,7 +214,7 @@ func (i *injection) endAtCall(v int64) error {
 // used up is asked for again: a freeze or a group-stop wants it.
 func (i *injection) release() error {
 	err := setSigmask(i.k.tid, i.mask)
-	if i.stopped || i.k.proc.frozen {
+	if i.stopped {
 		interrupt(i.k.tid)
 	}
 	i.t.resume(i.k, 0)
