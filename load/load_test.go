@@ -365,3 +365,23 @@ func TestBadOptions(t *testing.T) {
 		}
 	}
 }
+
+// What was due when a run is stopped is still sent, so that a server can't
+// hide a stand-still behind the end; but not for ever.
+func TestStopSendsWhatWasDue(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { time.Sleep(20 * time.Millisecond) }))
+	defer s.Close()
+	r := start(t, Options{Address: hostOf(s.URL), Clients: 1, Rate: 100})
+	time.Sleep(300 * time.Millisecond)
+	res := r.Stop() // about 30 were due, of which 15 were sent
+	if res.Unsent != 0 || res.Requests < 25 || res.Latency.Max < 200*time.Millisecond {
+		t.Errorf("%d unsent, %v", res.Unsent, res)
+	}
+	hang := raw(t, func(_ int64, c net.Conn) { io.Copy(io.Discard, c) })
+	r = start(t, Options{Address: hang, Clients: 1, Rate: 100, Timeout: 100 * time.Millisecond})
+	time.Sleep(300 * time.Millisecond)
+	res = r.Stop()
+	if res.Unsent < 10 || res.ByClass[ClassTimeout] < 2 {
+		t.Errorf("%d unsent, %v", res.Unsent, res)
+	}
+}

@@ -25,11 +25,17 @@ func (r *Run) pace() {
 		if r.o.Duration > 0 && due.Sub(r.start) >= r.o.Duration {
 			return
 		}
-		for wait := time.Until(due); wait > 0; wait = time.Until(due) {
+		for wait := time.Until(due); ; wait = time.Until(due) {
 			select {
 			case <-r.quit:
-				return
+				// What was due before is handed out even if this is late.
+				if due.After(r.quitAt) {
+					return
+				}
 			default:
+			}
+			if wait <= 0 {
+				break
 			}
 			// In pieces, so that Stop need not wait for a slow rate.
 			ts := unix.NsecToTimespec(int64(min(wait, 10*time.Millisecond)))

@@ -19,6 +19,7 @@ type Run struct {
 
 	quitOnce sync.Once
 	quit     chan struct{} // closed when nothing more falls due
+	quitAt   time.Time     // when that was; once quit is closed
 	overdue  chan struct{} // closed when what was due by then is given up
 	done     chan struct{} // closed when the last client has ended
 	aborted  atomic.Bool
@@ -96,6 +97,7 @@ func (r *Run) Stop() Result {
 // but not for ever to a server that hangs.
 func (r *Run) endSending() {
 	r.quitOnce.Do(func() {
+		r.quitAt = time.Now()
 		close(r.quit)
 		if r.tickets == nil || r.aborted.Load() {
 			close(r.overdue)
