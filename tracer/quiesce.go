@@ -60,7 +60,8 @@ func (t *Tracer) Resume(g *Generation, held []*Held) (left []int, err error) {
 // generation before was using them, too.
 func (t *Tracer) Settle(g *Generation) {
 	t.Do(func() {
-		g.settled, g.watching = true, false
+		g.settled = true
+		t.unwatch(g)
 		for _, o := range g.offers {
 			if !o.taken || !o.nonBlock {
 				continue

@@ -51,6 +51,20 @@ func (t *Tracer) watch(g *Generation) {
 	}
 }
 
+// unwatch lets every task of g run at full speed again, those that are blocked
+// in a call that they entered in the slow mode, too.
+func (t *Tracer) unwatch(g *Generation) {
+	if !g.watching {
+		return
+	}
+	g.watching = false
+	for _, p := range g.procs {
+		for _, k := range p.tasks {
+			interrupt(k.tid)
+		}
+	}
+}
+
 // watchEntry looks at a call that a task of a watched generation is about to
 // make.
 func (t *Tracer) watchEntry(k *task, si syscallInfo) {
@@ -71,7 +85,9 @@ func (t *Tracer) watchEntry(k *task, si syscallInfo) {
 	if len(g.waiting) == before {
 		return
 	}
-	g.watching = g.pending()
+	if !g.pending() {
+		t.unwatch(g)
+	}
 	t.tell(Note{Kind: NoteProgress, Generation: g, Progress: g.progress()})
 }
 
