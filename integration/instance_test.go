@@ -182,7 +182,7 @@ func (i *instance) tail() string {
 	if len(b) > 6000 {
 		b = append([]byte("… "), b[len(b)-6000:]...)
 	}
-	return fmt.Sprintf("output of %s:\n%s", strings.Join(i.cmd.Args, " "), bytes.TrimSpace(b))
+	return fmt.Sprintf("output of %.200s:\n%s", strings.Join(i.cmd.Args, " "), bytes.TrimSpace(b))
 }
 
 // hupt runs a subcommand on the instance and returns what it printed, both

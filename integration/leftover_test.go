@@ -102,6 +102,9 @@ func describe(pid int) string {
 	cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	state, pgrp := statOf(pid)
 	wchan, _ := os.ReadFile(fmt.Sprintf("/proc/%d/wchan", pid))
+	if len(cmdline) > 150 {
+		cmdline = append(cmdline[:150:150], "…"...)
+	}
 	return fmt.Sprintf("pid %d (%s, state %s, group %d, in %s)", pid,
 		bytes.TrimSpace(bytes.ReplaceAll(cmdline, []byte{0}, []byte{' '})), state, pgrp, wchan)
 }

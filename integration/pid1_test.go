@@ -61,6 +61,7 @@ func TestPID1(t *testing.T) {
 		// By signal: hupt restart is outside, where pids have other numbers.
 		unix.Kill(hupt, unix.SIGHUP)
 		await(t, version+" serves", func() bool { who, err := s.answer(); return err == nil && who.version == version })
+		time.Sleep(time.Second) // its probation
 		await(t, "no zombie is left", func() bool { return len(zombiesOf(hupt)) == 0 })
 	}
 	noneFailed(t, "hupt as pid 1", run.Stop())

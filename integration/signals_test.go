@@ -3,6 +3,7 @@ package integration
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -12,18 +13,22 @@ import (
 )
 
 // teller is a shell that says which signals it gets, in front of a server.
-const teller = `
-for s in HUP INT QUIT USR1 USR2 TERM WINCH CONT; do trap "echo got-$s" $s; done
+const teller = `for s in HUP INT QUIT USR1 USR2 TERM WINCH CONT; do trap "echo got-$s" $s; done
 trap 'echo got-TERM; kill $server; exit 9' TERM
 trap 'echo got-INT; kill $server; exit 8' INT
 "$@" & server=$!
-while kill -0 $server 2>/dev/null; do wait $server; done`
+while kill -0 $server 2>/dev/null; do wait $server; done
+`
 
 // tell starts a server behind a teller.
 func tell(t *testing.T, flags ...string) (*instance, *site) {
 	t.Helper()
 	s := newSite(t, named("c-threads"))
-	argv := append([]string{installed(t, "bash"), "-c", teller, "bash"}, s.argv()...)
+	script := filepath.Join(s.dir, "teller.sh")
+	if err := os.WriteFile(script, []byte(teller), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	argv := append([]string{installed(t, "bash"), script}, s.argv()...)
 	i := launchAt(t, s.dir, launch{flags: flags, argv: argv})
 	s.awaitAnswer()
 	return i, s
