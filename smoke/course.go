@@ -18,6 +18,7 @@ type course struct {
 	runs      []*load.Run
 	loadBegan time.Time
 	loadDone  bool
+	machine   func() load.Latency      // ends the watch on the machine
 	results   map[string][]load.Result // by kind
 
 	mu       sync.Mutex

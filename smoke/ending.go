@@ -112,13 +112,14 @@ func (c *course) awaitQuiet(ctx context.Context) error {
 // stop ends the server as an init would, and sees how.
 func (c *course) stop(ctx context.Context) error {
 	c.doing("stopping the server")
-	c.watchers.Go(func() { c.seeWhoOutlives(c.serving()) })
+	c.remember(ctx)
 	stream, err := c.server.inst.Stop(context.WithoutCancel(ctx))
 	if err != nil {
 		return err
 	}
 	defer stream.Close()
 	began := time.Now()
+	c.watchers.Go(func() { c.seeWhoOutlives(c.serving()) })
 	c.m.Stop.Sent = true
 	killed := make(chan bool, 1)
 	go func() {

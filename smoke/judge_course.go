@@ -218,10 +218,12 @@ func judgeConnections(m *Measured, _ Limits) verdict {
 
 func judgeStop(m *Measured, l Limits) verdict {
 	var lines []string
-	for _, g := range m.Generations {
-		if g.Killed {
+	orphans := false // it was one of them that had to be killed
+	for i, g := range m.Generations {
+		if g.Killed && len(g.Outlived) == 0 {
 			lines = append(lines, fmt.Sprintf("generation %d outlived its stop signal and was killed", g.Number))
 		}
+		orphans = i == len(m.Generations)-1 && len(g.Outlived) > 0
 	}
 	s := m.Stop
 	switch {
@@ -229,8 +231,10 @@ func judgeStop(m *Measured, l Limits) verdict {
 		return skip("the run ended early").with(lines)
 	case s.TimedOut:
 		return fail("it did not end within %s", short(s.After)).with(lines)
-	case s.Killed || len(lines) > 0:
+	case s.Killed && !orphans || len(lines) > 0:
 		return fail("it ignores the stop signal and had to be killed").with(lines)
+	case s.Killed:
+		return pass("it did itself; what it left behind had to be killed")
 	case l.StopWithin > 0 && s.After > l.StopWithin:
 		return fail("after %s, limit %s", short(s.After), short(l.StopWithin))
 	}

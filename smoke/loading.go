@@ -71,6 +71,7 @@ func (c *course) startLoad(ctx context.Context) error {
 		}
 	}
 	c.loadBegan = time.Now()
+	c.machine = load.WatchMachine()
 	c.m.LoadFrom = c.at()
 	for _, t := range asked {
 		for _, kind := range mix(t, c.o.Clients/len(asked), c.o.Rate/float64(len(asked))) {
@@ -112,4 +113,5 @@ func (c *course) stopLoad() {
 		c.results[d.kind] = append(c.results[d.kind], d.res)
 	}
 	c.m.LoadTo = c.at()
+	c.m.Machine = c.machine()
 }

@@ -37,6 +37,9 @@ const (
 // loaded says whether requests can be made of it.
 func (p Protocol) loaded() bool { return p != UDPNone && p != Closes && p != HTTP2 }
 
+// checked says whether its answers are, not only its connections.
+func (p Protocol) checked() bool { return p.loaded() && p != Silent && p != TLS }
+
 // exchange is how a target is asked.
 type exchange struct {
 	tls  *tls.Config
@@ -127,7 +130,7 @@ func probe(s Socket, o *Options, wait time.Duration) (Target, error) {
 		t.Speaks = HTTPS
 	case settings(a.data), len(a.data) == 0 && speaksHTTP2(network, address, wait):
 		t.Speaks = HTTP2
-		t.Note = "not loaded: only HTTP/1 is asked"
+		t.Note = "only HTTP/1 is asked"
 	case speaksTLS(network, address):
 		t.Speaks = HTTPS
 	default:
@@ -138,7 +141,7 @@ func probe(s Socket, o *Options, wait time.Duration) (Target, error) {
 		if !answersHTTP(network, address, t.ask.tls, request, wait) {
 			t.Speaks = TLS
 			t.ask.raw = &load.Raw{Quiet: true}
-			t.Note = "it does not speak HTTP/1 beneath TLS: only whether it takes connections is checked"
+			t.Note = "it does not speak HTTP/1 beneath TLS"
 		}
 	}
 	return t, nil
@@ -221,20 +224,26 @@ func probeTCP(t Target, network, address string, wait time.Duration) (Target, er
 		}
 	}
 	t.Speaks = Silent
+	t.Note = "it says nothing, or another thing each time"
 	t.ask.raw = &load.Raw{Quiet: true}
-	t.Note = "only whether it takes connections is checked; --tcp-send and --tcp-expect say more"
 	return t, nil
 }
 
-// common is how two answers both begin, at most their first line.
+// common is how two answers both begin, at most their first line. Where they
+// differ within a word, such as a time of day, all of it is left out.
 func common(a, b []byte) []byte {
 	n := 0
 	for n < len(a) && n < len(b) && n < 200 && a[n] == b[n] {
 		if n++; a[n-1] == '\n' {
-			break
+			return a[:n]
 		}
 	}
-	return a[:n]
+	if n < len(a) || n < len(b) {
+		for n > 0 && a[n-1] != ' ' {
+			n--
+		}
+	}
+	return bytes.TrimRight(a[:n], " ")
 }
 
 func probeUDP(t Target, o *Options, wait time.Duration) Target {
@@ -251,7 +260,7 @@ func probeUDP(t Target, o *Options, wait time.Duration) Target {
 		}
 		t.ask.raw = &load.Raw{Send: send, Expect: expect}
 	} else {
-		t.Note = "not loaded: it does not answer what it does not know"
+		t.Note = "it does not answer what it does not know"
 	}
 	return t
 }

@@ -69,7 +69,7 @@ func (c *course) awaitSockets(ctx context.Context, deadline time.Time) ([]Socket
 			}
 			return nil, neverf("%s", c.whyNot(ctx))
 		}
-		if err := pause(ctx, 10*time.Millisecond); err != nil {
+		if err := pause(ctx, 20*time.Millisecond); err != nil {
 			return nil, err
 		}
 	}

@@ -65,9 +65,10 @@ type Measured struct {
 
 	Load    load.Result            `json:"load"`
 	ByKind  map[string]load.Result `json:"by_kind"`
-	Before  load.Latency           `json:"latency_before"`  // of requests before the first restart
-	During  load.Latency           `json:"latency_during"`  // while one went on
-	Between load.Latency           `json:"latency_between"` // after one, when none went on
+	Before  load.Latency           `json:"latency_before"`   // of requests before the first restart
+	During  load.Latency           `json:"latency_during"`   // while one went on
+	Between load.Latency           `json:"latency_between"`  // after one, when none went on
+	Machine load.Latency           `json:"machine_lateness"` // how late the machine wakes a thread that slept
 
 	Restarts    []Restart    `json:"restarts"`
 	Asked       int          `json:"restarts_asked"`
@@ -155,6 +156,8 @@ type Generation struct {
 	// Outlived tells of processes that were still there when the first one
 	// had ended on its stop signal.
 	Outlived []Process `json:"outlived,omitempty"`
+
+	had []Process // its processes when it was last looked at; the first leads
 }
 
 // Resources are what the processes of a generation have.

@@ -57,6 +57,7 @@ func (c *course) restart(ctx context.Context, number int) error {
 		}
 	}
 	c.doing(fmt.Sprintf("restart %d of %d", number, max(c.o.Restarts, number)))
+	c.remember(ctx)
 	c.mu.Lock()
 	old := c.current
 	c.m.Restarts = append(c.m.Restarts, r)

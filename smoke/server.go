@@ -156,7 +156,7 @@ func (s *server) end(patience time.Duration) []Process {
 	// What was killed a moment ago may take one to vanish.
 	left := marked(s.id)
 	for end := time.Now().Add(500 * time.Millisecond); len(left) > 0 && time.Now().Before(end); left = marked(s.id) {
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond)
 	}
 	for _, p := range left {
 		p.kill()

@@ -24,10 +24,11 @@ func sortSockets(list []Socket) {
 	})
 }
 
-// holder opens a connection to a TCP target and returns which processes of
-// those that pids lists have its server's end, as the kernel tells: no answer has to say who
-// gave it. Nobody within the time gives none.
-func holder(t Target, pids func() []int, within time.Duration) []int {
+// holder opens a connection to a TCP target and returns which of the processes
+// that pids lists have its server's end, as the kernel tells: no answer has to
+// say who gave it. Nobody within the time gives none. ns is a process in the
+// server's network namespace.
+func holder(t Target, ns int, pids func() []int, within time.Duration) []int {
 	if t.Network != "tcp4" && t.Network != "tcp6" {
 		return nil
 	}
@@ -41,18 +42,16 @@ func holder(t Target, pids func() []int, within time.Duration) []int {
 	conn.Write(t.opening())
 	us := conn.LocalAddr().(*net.TCPAddr).AddrPort()
 	server := conn.RemoteAddr().(*net.TCPAddr).AddrPort()
-	for end := time.Now().Add(within); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
-		list := pids()
-		if len(list) == 0 {
-			return nil
-		}
-		inode := accepted(list[0], server, us)
+	wait := 2 * time.Millisecond
+	for end := time.Now().Add(within); time.Now().Before(end); time.Sleep(wait) {
+		inode := accepted(ns, server, us)
 		if inode == 0 {
 			continue
 		}
-		if who := socketInodes(list)[inode]; len(who) > 0 {
+		if who := socketInodes(pids())[inode]; len(who) > 0 {
 			return who
 		}
+		wait *= 2 // all of /proc is read each time
 	}
 	return nil
 }

@@ -10,16 +10,17 @@ import (
 // witnesses is how many connections are traced to their process at a restart.
 const witnesses = 3
 
-// seeWhoServes looks, right after a restart, into which process new
-// connections go, what that runs, and which sockets it got.
+// seeWhoServes looks, right after a restart, which sockets the new generation
+// got, what it runs, and into which process new connections go.
 func (c *course) seeWhoServes(ctx context.Context, f *follower) {
+	c.seeSockets(ctx, f)
 	tried, other := 0, 0
 	for _, t := range c.m.Targets {
 		if !t.Speaks.loaded() {
 			continue
 		}
 		for range witnesses {
-			who := holder(t, func() []int { return descendants(c.server.pid) }, 500*time.Millisecond)
+			who := holder(t, c.server.pid, func() []int { return descendants(c.server.pid) }, 500*time.Millisecond)
 			if len(who) == 0 {
 				continue
 			}
@@ -29,22 +30,25 @@ func (c *course) seeWhoServes(ctx context.Context, f *follower) {
 			}
 		}
 	}
+	f.update(func(r *Restart) { r.Witnesses, r.ByOther = tried, other })
+}
+
+func (c *course) seeSockets(ctx context.Context, f *follower) {
 	st, err := c.server.status(ctx)
 	if err != nil {
 		return
 	}
-	var lost []string
-	var runs string
 	for _, g := range st.Generations {
 		if g.Number != f.next {
 			continue
 		}
-		lost = missing(c.m.Targets, socketsOf(g))
+		lost := missing(c.m.Targets, socketsOf(g))
+		var runs string
 		if c.v != nil && c.v.second != "" {
 			runs = c.v.runs(g.PID, c.restartAt(f.i).Expected)
 		}
+		f.update(func(r *Restart) { r.Lost, r.Program = lost, runs })
 	}
-	f.update(func(r *Restart) { r.Witnesses, r.ByOther, r.Lost, r.Program = tried, other, lost, runs })
 }
 
 func (c *course) restartAt(i int) Restart {
@@ -98,44 +102,52 @@ func missing(targets []Target, have []Socket) []string {
 	return lost
 }
 
+// remember notes the processes of the generation that serves. It must be done
+// before that is told to stop: the first process may be gone a moment later.
+func (c *course) remember(ctx context.Context) {
+	st, err := c.server.status(ctx)
+	if err != nil {
+		return
+	}
+	g, ok := serving(st)
+	if !ok {
+		return
+	}
+	var had []Process
+	for _, pid := range g.PIDs {
+		p, _, _, ok := stat(pid)
+		switch {
+		case !ok:
+		case pid == g.PID:
+			had = append([]Process{p}, had...)
+		default:
+			had = append(had, p)
+		}
+	}
+	if len(had) > 0 && had[0].PID == g.PID {
+		c.generation(g.Number, func(g *Generation) { g.had = had })
+	}
+}
+
 // seeWhoOutlives watches a generation that was sent its stop signal: processes
 // that are still there when its first one has gone were left behind.
 func (c *course) seeWhoOutlives(generation int) {
 	ctx, cancel := context.WithTimeout(context.Background(), c.o.StopTimeout+2*time.Second)
 	defer cancel()
-	st, err := c.server.status(ctx)
-	if err != nil {
+	var had []Process
+	c.generation(generation, func(g *Generation) { had = g.had })
+	if len(had) < 2 {
 		return
 	}
-	var first Process
-	var others []Process
-	for _, g := range st.Generations {
-		if g.Number != generation {
-			continue
-		}
-		for _, pid := range g.PIDs {
-			p, _, _, ok := stat(pid)
-			switch {
-			case !ok:
-			case pid == g.PID:
-				first = p
-			default:
-				others = append(others, p)
-			}
-		}
-	}
-	if first.PID == 0 || len(others) == 0 {
-		return
-	}
-	for first.alive() {
+	for had[0].alive() {
 		if pause(ctx, 5*time.Millisecond) != nil {
 			return
 		}
 	}
 	// A child that was sent its own signal may take a moment longer.
 	_ = pause(ctx, 250*time.Millisecond)
-	others = slices.DeleteFunc(others, func(p Process) bool { return !p.alive() })
-	c.generation(generation, func(g *Generation) { g.Outlived = others })
+	left := slices.DeleteFunc(had[1:], func(p Process) bool { return !p.alive() })
+	c.generation(generation, func(g *Generation) { g.Outlived = left })
 }
 
 // seeLateSockets finds sockets that appeared when the load already ran.

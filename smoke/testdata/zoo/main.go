@@ -4,6 +4,7 @@
 package main
 
 import (
+	"crypto/rand"
 	"fmt"
 	"io"
 	"net"
@@ -97,7 +98,11 @@ func main() {
 	}
 	switch kind {
 	case "garbage":
-		raw(l, func(c net.Conn) { io.WriteString(c, time.Now().String()) })
+		raw(l, func(c net.Conn) {
+			b := make([]byte, 64)
+			rand.Read(b)
+			c.Write(b)
+		})
 	case "closes":
 		raw(l, func(net.Conn) {})
 	case "hole":
@@ -136,7 +141,7 @@ func bad(kind string, n int, good http.HandlerFunc) http.Handler {
 // hole makes the listening socket, whoever else has it, refuse connections for
 // 50 ms.
 func hole(l net.Listener) {
-	time.Sleep(100 * time.Millisecond)
+	time.Sleep(250 * time.Millisecond)
 	rc, err := l.(*net.TCPListener).SyscallConn()
 	if err != nil {
 		panic(err)

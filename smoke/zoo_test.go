@@ -1,0 +1,149 @@
+package smoke
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// binaries builds hupt and the zoo, once.
+var binaries = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "hupt-zoo-")
+	if err != nil {
+		return "", err
+	}
+	out, err := exec.Command("go", "build", "-o", dir+"/", "hupt/cmd/hupt", "hupt/smoke/testdata/zoo").CombinedOutput()
+	if err != nil {
+		return dir, fmt.Errorf("%v\n%s", err, out)
+	}
+	return dir, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if dir, _ := binaries(); dir != "" {
+		os.RemoveAll(dir)
+	}
+	os.Exit(code)
+}
+
+// zoo returns options for a run on a server of the zoo.
+func zoo(t *testing.T, kind, address string) Options {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	dir, err := binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if address == "" {
+		if address, err = FreePort(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return Options{Hupt: filepath.Join(dir, "hupt"), Command: []string{filepath.Join(dir, "zoo"), kind, address, t.TempDir()},
+		Duration: 2 * time.Second, Restarts: 2, Every: 400 * time.Millisecond}
+}
+
+func run(t *testing.T, o Options) *Report {
+	t.Helper()
+	r, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Outcome == Forbidden {
+		t.Skip(r.Reason)
+	}
+	var b strings.Builder
+	WriteText(&b, r, false)
+	t.Log("\n" + b.String())
+	return r
+}
+
+func v6() string {
+	l, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		return ""
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// Each server of the zoo is caught by the check that is made for it, and by no
+// other.
+func TestZoo(t *testing.T) {
+	soon := func(o *Options) { o.ReadyTimeout = 4 * time.Second }
+	for kind, tt := range map[string]struct {
+		change  func(o *Options)
+		outcome Outcome
+		checks  map[string]Status // that don't pass
+		reason  string
+	}{
+		"good":         {nil, Passed, nil, ""},
+		"forks":        {nil, Passed, nil, ""},
+		"flood":        {nil, Passed, nil, ""},
+		"stdin-end":    {nil, Passed, nil, ""},
+		"late":         {func(o *Options) { o.Duration = 4 * time.Second }, Passed, map[string]Status{"late": Note}, ""},
+		"v6":           {nil, Passed, map[string]Status{"ipv4": Note}, ""},
+		"drops":        {func(o *Options) { o.Rate, o.Restarts, o.Duration = 600, -1, 3*time.Second }, Failed, map[string]Status{"lost": Fail}, ""},
+		"hole":         {nil, Failed, map[string]Status{"refused": Fail}, ""},
+		"leaks":        {nil, Failed, map[string]Status{"fds": Fail}, ""},
+		"ignores-term": {nil, Failed, map[string]Status{"stop": Fail}, ""},
+		"child":        {nil, Failed, map[string]Status{"orphans": Fail}, ""},
+		"body":         {nil, Failed, map[string]Status{"answers": Fail}, ""},
+		"status":       {nil, Failed, map[string]Status{"answers": Fail}, ""},
+		"slow":         {func(o *Options) { o.Rate = 60 }, Failed, map[string]Status{"latency": Fail}, ""},
+		"exits3":       {nil, Died, map[string]Status{"alive": Fail}, "exit code 3"},
+		"never":        {soon, NeverReady, nil, "it listens on nothing"},
+		"stdin":        {soon, NeverReady, nil, "waits to read from its standard input"},
+		"garbage":      {nil, Passed, map[string]Status{"speaks": Note}, ""},
+		"not http":     {func(o *Options) { soon(o); o.URL = "http://" + o.Command[2]; o.Command[1] = "garbage" }, NeverReady, nil, "not HTTP"},
+		"other port":   {func(o *Options) { soon(o); o.URL = "http://127.0.0.1:1"; o.Command[1] = "good" }, NeverReady, nil, "not on what http://127.0.0.1:1 means"},
+		"closes":       {soon, NeverReady, nil, "closes every connection at once"},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			address := ""
+			if kind == "v6" {
+				if address = v6(); address == "" {
+					t.Skip("no IPv6 here")
+				}
+			}
+			o := zoo(t, kind, address)
+			if tt.change != nil {
+				tt.change(&o)
+			}
+			t.Parallel()
+			r := run(t, o)
+			if r.Outcome != tt.outcome || !strings.Contains(r.Reason, tt.reason) {
+				t.Errorf("%v (%s), want %v", r.Outcome, r.Reason, tt.outcome)
+			}
+			if r.Outcome == Died || r.Outcome == NeverReady {
+				return // the other checks had nothing to see
+			}
+			for _, c := range r.Checks {
+				want := tt.checks[c.Name]
+				if want == "" && c.Status == Skip {
+					continue
+				}
+				if want == "" {
+					want = Pass
+				}
+				if c.Status != want {
+					t.Errorf("%s: %s (%s), want %s", c.Name, c.Status, c.Figure, want)
+				}
+			}
+			for name := range tt.checks {
+				if _, ok := r.Check(name); !ok {
+					t.Errorf("no check %s", name)
+				}
+			}
+		})
+	}
+}
