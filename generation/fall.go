@@ -5,11 +5,13 @@ import (
 	"time"
 )
 
-// --- a generation's fall
+// This file is a generation's fall: drain, stop signal, kill, end, and what
+// that means for a restart in progress.
 
 // drain begins the wait for the connections that a quiesced generation has.
 func (s *step) drain(g *Gen) {
 	g.Phase = Draining
+	g.drained, g.counted, g.Left = false, false, 0
 	if s.policy.DrainTimeout >= 0 {
 		s.do(SetTimer{g.Number, DrainTimer, s.policy.DrainTimeout})
 	}
@@ -27,7 +29,7 @@ func (s *step) counted(g *Gen, left int) {
 	case !g.drained && (left != was || !counted):
 		s.do(Report{Kind: "draining", N: g.Number, Left: left})
 	case g.drained && (was != 0 || !counted):
-		s.do(Report{Kind: "drained", N: g.Number})
+		s.do(Report{Kind: "drained", N: g.Number, Since: g.began})
 	}
 	if g.drained && s.previous != g.Number {
 		s.end(g)
@@ -41,7 +43,7 @@ func (s *step) hammer(g *Gen) {
 		return
 	}
 	g.Hammered = true
-	s.do(Report{Kind: "hammer", N: g.Number, Left: g.Left})
+	s.do(Report{Kind: "hammer", N: g.Number, Since: g.began, Left: g.Left})
 	if s.previous != g.Number {
 		s.end(g)
 	}
@@ -54,7 +56,7 @@ func (s *step) hammerAll() {
 			s.hammer(g)
 		case Stopping:
 			if !s.stopping {
-				s.kill(g)
+				s.kill(g, "told to go again")
 			}
 		}
 	}
@@ -63,27 +65,34 @@ func (s *step) hammerAll() {
 // end sends the stop signal.
 func (s *step) end(g *Gen) {
 	g.Phase = Stopping
-	s.do(ClearTimer{g.Number, DrainTimer}, Report{Kind: "stopping", N: g.Number, Left: g.Left},
+	s.do(ClearTimer{g.Number, DrainTimer}, Report{Kind: "stopping", N: g.Number, Since: g.began, Left: g.Left},
 		Signal{N: g.Number, All: g.mainGone}, SetTimer{g.Number, KillTimer, s.policy.KillAfter})
 }
 
-func (s *step) kill(g *Gen) {
+func (s *step) kill(g *Gen, why string) {
 	if g.forced {
 		return
 	}
 	g.forced = true
-	s.do(Report{Kind: "killed", N: g.Number, Left: g.Left}, Kill{g.Number})
+	s.do(Report{Kind: "killed", N: g.Number, Since: g.began, Left: g.Left, Reason: why}, Kill{g.Number})
 }
 
 func (s *step) expired(g *Gen, t Timer) {
 	switch t {
 	case ReadyTimer:
-		if g.Phase == Starting && s.isNew(g) {
+		switch {
+		case g.Phase != Starting || !s.isNew(g):
+		case s.restart.old == 0:
+			s.leave(g)
+		default:
 			s.retire(g, s.notReady(g))
 		}
 	case SettleTimer:
-		if g.Phase == Starting && g.Progress.enough(s.policy.BlindReady) {
+		switch {
+		case g.Phase == Starting && s.isNew(g) && g.Progress.enough(s.policy.BlindReady):
 			s.ready(g)
+		case g.Phase == Serving && !g.settled:
+			s.settle(g)
 		}
 	case ProbationTimer:
 		if s.isNew(g) && g.Phase == Serving {
@@ -93,7 +102,7 @@ func (s *step) expired(g *Gen, t Timer) {
 		s.hammer(g)
 	case KillTimer:
 		if g.Phase == Stopping {
-			s.kill(g)
+			s.kill(g, "it outlived its stop signal by "+seconds(s.policy.KillAfter))
 		}
 	case DaemonTimer:
 		if g.mainGone && g.Phase == Serving {
@@ -140,7 +149,6 @@ func (s *step) listened(g *Gen, on bool) {
 		s.do(SetTimer{g.Number, DaemonTimer, Daemonize})
 	default:
 		// What is left serves nobody. It lives on, as it would without hupt.
-		g.Phase = Gone
 		s.gone(g)
 	}
 }
@@ -155,81 +163,93 @@ func (s *step) gone(g *Gen) {
 		s.Cut += cut
 	}
 	if phase != Starting {
-		s.do(Report{Kind: "gone", N: g.Number, Cut: cut})
+		s.do(Report{Kind: "gone", N: g.Number, Since: g.began, Cut: cut})
 	}
 	s.do(Forget{g.Number})
 	if s.previous == g.Number {
 		s.previous = 0
 	}
-	switch {
-	case s.isNew(g):
+	// The first one's end is the instance's, even if a stop killed it before
+	// its launch was heard of.
+	if s.serving == g.Number || g.Number == 1 && phase == Starting {
+		s.serving, s.code = 0, g.Exit.Code
+	}
+	switch r := s.restart; {
+	case r == nil:
+	case r.number == g.Number:
 		s.newGone(g, phase)
-	case s.serving == g.Number:
-		s.serving = 0
-		s.code = g.Exit.Code
-		if s.restart != nil && s.restart.old == g.Number {
-			s.oldGone()
-		}
+	case r.old == g.Number:
+		s.oldGone()
 	}
 }
 
 // newGone: the generation of the restart in progress ended before the restart
 // was decided.
 func (s *step) newGone(g *Gen, phase Phase) {
-	old := s.Gen(s.restart.old)
-	switch phase {
-	case Quiescing:
+	r := s.restart
+	was := r.reason
+	if was == "" {
+		r.reason = s.died(g)
+	}
+	old := s.Gen(r.old)
+	switch {
+	case old == nil:
+		s.failed(r.reason)
+	case was != "":
+		// The old generation is being resumed already: Resumed decides.
+	case phase == Quiescing:
 		// Quiesced will come and find it gone.
-		if old == nil {
-			s.fail(g, s.died(g))
-		} else {
-			s.reason = s.died(g)
-		}
-	case Serving:
-		s.serving = 0
-		s.code = g.Exit.Code
-		if old == nil || old.Phase != Draining {
-			s.fail(g, s.died(g))
-			return
-		}
-		s.reason = s.died(g)
+	case phase == Serving:
 		s.do(ClearTimer{old.Number, DrainTimer}, Resume{old.Number})
 	default:
-		s.fail(g, s.died(g))
+		s.failed(r.reason)
 	}
 }
 
-// oldGone: the serving generation ended by itself while its successor was on
-// its way.
+// oldGone: the generation that was to be replaced ended by itself before the
+// restart was decided.
 func (s *step) oldGone() {
-	s.restart.old = 0
-	if g := s.Gen(s.restart.number); g != nil && g.Phase == Quiescing {
+	r := s.restart
+	r.old = 0
+	switch g := s.Gen(r.number); {
+	case r.reason != "": // there is nothing left to resume
+		s.failed(r.reason)
+	case g.Phase == Quiescing:
 		s.serve(g)
 	}
 }
 
-// resumed: the old generation accepts again after its successor died.
+// resumed: the old generation accepts again.
 func (s *step) resumed(g *Gen) {
-	if s.restart == nil || s.restart.old != g.Number {
+	r := s.restart
+	if r == nil || r.old != g.Number || r.reason == "" {
 		return
 	}
 	g.Phase, g.drained, g.Hammered = Serving, false, false
+	g.began = time.Time{}
 	s.serving, s.previous = g.Number, 0
-	s.do(Report{Kind: "resumed", N: g.Number, Since: s.restart.began})
-	s.failed(s.restart.number, s.reason)
+	s.do(Report{Kind: "resumed", N: g.Number, Since: r.began})
+	if g.mainGone {
+		s.do(CheckListening{g.Number})
+	}
+	s.failed(r.reason)
 }
 
 func (s *step) quiesceFailed(n int, reason string) {
-	switch {
-	case s.restart != nil && s.restart.old == n:
+	g := s.Gen(n)
+	if g == nil {
+		return
+	}
+	switch r := s.restart; {
+	case r != nil && r.old == n:
 		// What was swapped already is swapped back.
 		s.do(Resume{n})
-		s.reason = reason
-		if g := s.Gen(s.restart.number); g != nil {
-			s.discard(g)
+		if r.reason == "" {
+			r.reason = reason
+			s.discard(s.Gen(r.number))
 		}
-	default:
-		s.with(n, s.end)
+	case g.Failed && g.Phase == Draining:
+		s.end(g)
 	}
 }
 
@@ -237,11 +257,12 @@ func (s *step) quiesceFailed(n int, reason string) {
 // finish.
 func (s *step) retire(g *Gen, reason string) {
 	s.discard(g)
-	s.fail(g, reason)
+	s.failed(reason)
 }
 
 func (s *step) discard(g *Gen) {
 	g.Failed = true
+	g.began = s.restart.began
 	s.do(ClearTimer{g.Number, ReadyTimer}, ClearTimer{g.Number, SettleTimer})
 	if g.Progress.Adopted == 0 {
 		s.end(g)
@@ -251,14 +272,31 @@ func (s *step) discard(g *Gen) {
 	s.do(Quiesce{g.Number})
 }
 
-func (s *step) fail(g *Gen, reason string) { s.failed(g.Number, reason) }
+// leave is what a time-out does to a generation whose predecessor ended by
+// itself meanwhile: the restart failed, but nothing would be won by ending the
+// only one that may still come to serve.
+func (s *step) leave(g *Gen) {
+	reason := s.notReady(g)
+	g.Phase, s.serving = Serving, g.Number
+	s.settle(g)
+	s.failed(reason)
+}
 
 // failed ends the restart: whatever served before, serves on.
-func (s *step) failed(n int, reason string) {
-	began := s.restart.began
+func (s *step) failed(reason string) {
+	r := s.restart
 	s.restart = nil
 	s.Rollbacks++
-	s.do(Report{Kind: "failed", N: n, Since: began, Reason: reason}, Decided{false})
+	switch {
+	case s.stopping:
+	case s.serving == r.number:
+		reason += "; it is left to go on, since nothing else serves"
+	case s.serving != 0:
+		reason += fmt.Sprintf("; generation %d serves on", s.serving)
+	default:
+		reason += "; nothing serves any more"
+	}
+	s.do(Report{Kind: "failed", N: r.number, Since: r.began, Reason: reason}, Decided{false})
 }
 
 func (s *step) remove(g *Gen) {
@@ -267,78 +305,4 @@ func (s *step) remove(g *Gen) {
 			s.gens = append(s.gens[:i:i], s.gens[i+1:]...)
 		}
 	}
-}
-
-// --- reasons
-
-func (s *step) died(g *Gen) string {
-	how := g.Exit.Reason
-	if how == "" {
-		how = "ended"
-	}
-	return fmt.Sprintf("it %s after %s%s", how, seconds(s.now.Sub(g.Launched)), g.lastCall())
-}
-
-func (s *step) notReady(g *Gen) string {
-	p := g.Progress
-	what := ""
-	switch {
-	case p.Listening == 0 && p.Offered == 0:
-		what = "it listens on nothing"
-	case p.Listening == 0:
-		what = fmt.Sprintf("it did not listen on any of the %d sockets that it was to take over", p.Offered)
-	default:
-		what = fmt.Sprintf("it waits for connections on %d of the %d sockets that it listens on", p.Waiting, p.Listening)
-	}
-	return fmt.Sprintf("it was not ready after %s: %s%s", seconds(s.now.Sub(g.Launched)), what, g.lastCall())
-}
-
-func (g *Gen) lastCall() string {
-	if g.lastFailed == "" {
-		return ""
-	}
-	return "; its last failed call: " + g.lastFailed
-}
-
-func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }
-
-// --- the end
-
-func (s *step) stop(e StopWanted) {
-	if s.stopping || e.Now {
-		s.stopping = true
-		for _, g := range s.gens {
-			s.kill(g)
-		}
-		return
-	}
-	s.stopping = true
-	if s.restart != nil {
-		s.failed(s.restart.number, "the instance was told to stop")
-	}
-	for _, g := range s.gens {
-		switch g.Phase {
-		case Stopping:
-		case Starting, Quiescing:
-			s.kill(g)
-		default:
-			sent := e.Sent && g.Number == s.serving
-			g.Phase = Stopping
-			s.do(Report{Kind: "stopping", N: g.Number, Left: g.Left}, ClearTimer{g.Number, DrainTimer})
-			if !sent {
-				s.do(Signal{N: g.Number, Signal: e.Signal, All: g.mainGone})
-			}
-			s.do(SetTimer{g.Number, KillTimer, s.policy.KillAfter})
-		}
-	}
-}
-
-// mayEnd ends the instance once nothing serves, nothing starts, and nothing
-// drains any more.
-func (s *step) mayEnd() {
-	if s.ended || s.serving != 0 || s.restart != nil || len(s.gens) > 0 {
-		return
-	}
-	s.ended = true
-	s.do(End{s.code})
 }

@@ -70,10 +70,12 @@ type Gen struct {
 	Exit     Exit // how its main process ended, once it has
 	Exited   bool
 
+	began      time.Time // of the restart or the stop that ends it
 	mainGone   bool
 	forced     bool // SIGKILL was sent
 	drained    bool
 	counted    bool   // Left is known
+	settled    bool   // Settled was said
 	orphans    bool   // its main process failed, or its descendants had their time to listen
 	lastFailed string // the last call of it that was seen to fail
 }
@@ -94,7 +96,6 @@ type Machine struct {
 	stopping bool     // a stop was asked for
 	code     int      // that the instance is to exit with
 	ended    bool
-	reason   string // why the restart in progress failed, while the old generation is resumed
 
 	Restarts  int
 	Rollbacks int
@@ -106,6 +107,7 @@ type restart struct {
 	old     int // of the one that it is to replace; 0: that has gone
 	began   time.Time
 	timeout time.Duration
+	reason  string // why it failed, while the old generation is being resumed
 }
 
 // New is a machine before anything was launched.

@@ -66,14 +66,19 @@ func (m *Machine) Busy() string {
 	if m.restart == nil {
 		return ""
 	}
-	what := "starting"
-	if g := m.Gen(m.restart.number); g != nil && g.Phase != Starting {
-		what = "on probation"
+	what := "on probation"
+	switch g := m.Gen(m.restart.number); {
+	case m.restart.reason != "":
+		what = "being rolled back"
+	case g != nil && g.Phase == Starting:
+		what = "starting"
+	case g != nil && g.Phase == Quiescing:
+		what = "taking over"
 	}
 	return fmt.Sprintf("generation %d is %s", m.restart.number, what)
 }
 
-// --- a generation's rise
+// A generation's rise.
 
 func (s *step) begin(e RestartWanted) {
 	g := &Gen{Number: e.N, Phase: Starting, Launched: s.now}
@@ -89,7 +94,7 @@ func (s *step) begin(e RestartWanted) {
 }
 
 func (s *step) launched(g *Gen) {
-	if s.stopping {
+	if s.stopping { // killed already, but there was nothing to kill
 		s.do(Kill{g.Number})
 		return
 	}
@@ -106,23 +111,39 @@ func (s *step) launchFailed(g *Gen, reason string) {
 	g.Phase = Gone
 	s.remove(g)
 	if s.isNew(g) {
-		s.fail(g, reason)
+		s.failed(reason)
 		return
 	}
 	s.ended = true // the first: the launcher's caller has the error
 }
 
 func (s *step) progressed(g *Gen, p Progress) {
-	first := !g.Progress.complete() && p.complete()
+	first := g.Progress.Listening == 0 && p.Listening > 0
 	g.Progress = p
 	switch {
 	case g.Phase == Starting && p.complete():
 		s.ready(g)
 	case g.Phase == Starting:
 		s.do(SetTimer{g.Number, SettleTimer, Settle})
-	case g.Phase == Serving && first && s.restart == nil && g.Number == 1:
-		s.do(Settled{g.Number}, Report{Kind: "serving", N: g.Number, Since: g.Launched})
+	case g.Phase != Serving || g.settled:
+	case p.complete():
+		s.settle(g)
+		s.do(Report{Kind: "serving", N: g.Number, Since: g.Launched})
+	case first:
+		// The first generation is watched like any other, which makes it slow.
+		// One that listens and never waits must not stay so for ever.
+		after := s.policy.ReadyTimeout
+		if s.policy.BlindReady {
+			after = Settle
+		}
+		s.do(SetTimer{g.Number, SettleTimer, after})
 	}
+}
+
+// settle says that g serves, as far as anybody can see.
+func (s *step) settle(g *Gen) {
+	g.settled = true
+	s.do(ClearTimer{g.Number, SettleTimer}, Settled{g.Number})
 }
 
 // complete: it adopted all that there was, listens on it, and waits for
@@ -155,22 +176,17 @@ func (s *step) ready(g *Gen) {
 
 func (s *step) quiesced(n int) {
 	g := s.Gen(n)
-	switch {
-	case s.restart != nil && s.restart.old == n:
-		next := s.Gen(s.restart.number)
-		if next == nil || next.Phase != Quiescing {
-			// It died under our hands.
-			if g != nil {
-				s.do(Resume{n})
-			}
-			return
-		}
-		s.serve(next)
-		if g != nil {
-			s.previous = n
-			s.drain(g)
-		}
-	case g != nil && g.Failed:
+	if g == nil {
+		return // whoever waited for this was told when it went
+	}
+	switch r := s.restart; {
+	case r != nil && r.old == n && r.reason != "":
+		s.do(Resume{n}) // the new generation died under our hands
+	case r != nil && r.old == n:
+		s.serve(s.Gen(r.number))
+		s.previous, g.began = n, r.began
+		s.drain(g)
+	case g.Failed && g.Phase == Draining:
 		s.drain(g)
 	}
 }
@@ -178,8 +194,12 @@ func (s *step) quiesced(n int) {
 // serve makes g the one that serves, on probation.
 func (s *step) serve(g *Gen) {
 	g.Phase, s.serving = Serving, g.Number
-	s.do(Settled{g.Number}, Report{Kind: "serving", N: g.Number, Since: s.restart.began},
+	s.settle(g)
+	s.do(Report{Kind: "serving", N: g.Number, Since: s.restart.began},
 		SetTimer{g.Number, ProbationTimer, Probation})
+	if g.mainGone { // it daemonized: somebody else is to get its signals
+		s.do(CheckListening{g.Number})
+	}
 }
 
 func (s *step) confirmed(g *Gen) {
@@ -189,7 +209,7 @@ func (s *step) confirmed(g *Gen) {
 	s.do(Report{Kind: "confirmed", N: g.Number, Since: began}, Decided{true})
 	previous := s.Gen(s.previous)
 	s.previous = 0
-	if previous != nil && previous.Phase == Draining && (previous.drained || previous.Hammered) {
+	if previous != nil && (previous.drained || previous.Hammered) {
 		s.end(previous)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -16,7 +17,7 @@ import (
 )
 
 // fakeInstance runs its program plainly and plays its restarts, as $FAKE says:
-// "good", "bad", "busy", "stopping", "dies" (in the middle of a restart),
+// "good", "bad", "early" (it dies in its probation), "busy", "stopping", "dies" (in the middle of a restart),
 // "ptrace" or "seccomp" (which fail at once).
 type fakeInstance struct {
 	config  supervisor.Config
@@ -72,14 +73,18 @@ func (f *fakeInstance) Restart(o supervisor.RestartOptions) (<-chan supervisor.E
 		{Kind: supervisor.EventServing, Generation: 2, After: 0.32},
 		{Kind: supervisor.EventDraining, Generation: 1, Connections: 12},
 		{Kind: supervisor.EventDrained, Generation: 1, After: 0.5},
+		{Kind: supervisor.EventConfirmed, Generation: 2, After: 0.82},
 		{Kind: supervisor.EventStopping, Generation: 1},
 		{Kind: supervisor.EventGone, Generation: 1, After: 0.6},
 	}
 	bad := []supervisor.Event{
 		ok[0],
-		{Kind: supervisor.EventFailed, Generation: 2, After: 0.1, Reason: fmt.Sprintf("exited with code 3 after 0.1 s (time-out %v)\n\x1b[31m", o.ReadyTimeout)},
+		{Kind: supervisor.EventFailed, Generation: 2, After: 0.1, Reason: fmt.Sprintf("it exited with status 3 (time-out %v)\n\x1b[31m; generation 1 serves on", o.ReadyTimeout)},
 		{Kind: supervisor.EventGone, Generation: 2},
 	}
+	early := slices.Clone(ok[:4])
+	early = append(early, supervisor.Event{Kind: supervisor.EventResumed, Generation: 1, After: 0.4},
+		supervisor.Event{Kind: supervisor.EventFailed, Generation: 2, After: 0.4, Reason: "it was killed by SIGSEGV after 0.39 s; generation 1 serves on"})
 	switch os.Getenv("FAKE") {
 	case "busy":
 		return nil, nil, fmt.Errorf("%w: generation 3 is starting", supervisor.ErrBusy)
@@ -90,6 +95,8 @@ func (f *fakeInstance) Restart(o supervisor.RestartOptions) (<-chan supervisor.E
 		return make(chan supervisor.Event), func() {}, nil
 	case "bad":
 		return play(bad), func() {}, nil
+	case "early":
+		return play(early), func() {}, nil
 	}
 	return play(ok), func() {}, nil
 }

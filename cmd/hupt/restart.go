@@ -87,14 +87,15 @@ func find(ctx context.Context, dir string, arg *string) (*control.Instance, erro
 	return picked, err
 }
 
-// watchRestart tells events until the new version serves, or, with drained,
-// until the old one has gone.
+// watchRestart tells events until the restart has succeeded, or, with drained,
+// until the old version has gone, too. A new version that serves has not
+// succeeded yet: it may die within its probation, and the old one is resumed.
 func watchRestart(next func() (supervisor.Event, error), tell *teller, drained bool) error {
 	defer tell.end()
-	var begun, serving int // the new generation's number
+	begun, confirmed := 0, false // the new generation's number; it is here to stay
 	for {
 		e, err := next()
-		if errors.Is(err, io.EOF) && serving != 0 {
+		if errors.Is(err, io.EOF) && confirmed {
 			tell.done()
 			return nil
 		}
@@ -110,15 +111,15 @@ func watchRestart(next func() (supervisor.Event, error), tell *teller, drained b
 			if begun == 0 {
 				begun = e.Generation
 			}
-		case supervisor.EventServing:
+		case supervisor.EventConfirmed:
 			if begun != 0 && e.Generation != begun {
 				continue
 			}
-			if serving = e.Generation; !drained {
+			if confirmed = true; !drained {
 				return nil
 			}
 		case supervisor.EventFailed:
-			return fmt.Errorf("%w: %s; the old version serves on", errRestartFailed, e.Reason)
+			return fmt.Errorf("%w: %s", errRestartFailed, e.Reason)
 		case supervisor.EventStopped:
 			return fmt.Errorf("%w: the program ended with exit code %d", errRestartFailed, e.ExitCode)
 		}

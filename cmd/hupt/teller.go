@@ -90,6 +90,8 @@ func short(e supervisor.Event) string {
 		return "ready" + after(e)
 	case supervisor.EventServing:
 		return "serving" + after(e)
+	case supervisor.EventConfirmed:
+		return fmt.Sprintf("generation %d serves: confirmed%s", e.Generation, after(e))
 	case supervisor.EventDraining:
 		return fmt.Sprintf("draining generation %d: %s…", e.Generation, count(e.Connections, "connection"))
 	case supervisor.EventDrained:

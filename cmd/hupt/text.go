@@ -26,28 +26,33 @@ func describe(e supervisor.Event) string {
 		return fmt.Sprintf("%s is ready%s", generation, after(e))
 	case supervisor.EventServing:
 		return fmt.Sprintf("%s serves%s", generation, after(e))
+	case supervisor.EventConfirmed:
+		return fmt.Sprintf("%s is confirmed%s", generation, after(e))
 	case supervisor.EventDraining:
 		return fmt.Sprintf("%s drains %s", generation, count(e.Connections, "connection"))
 	case supervisor.EventDrained:
-		return fmt.Sprintf("%s has no connection left", generation)
+		return fmt.Sprintf("%s has no connection left%s", generation, after(e))
 	case supervisor.EventHammer:
 		return fmt.Sprintf("%s is made to go with %s left", generation, count(e.Connections, "connection"))
 	case supervisor.EventStopping:
 		return fmt.Sprintf("stopping %s", generation)
 	case supervisor.EventKilled:
-		return fmt.Sprintf("%s outlived its stop signal and is killed", generation)
+		if e.Reason == "" {
+			return fmt.Sprintf("%s is killed", generation)
+		}
+		return fmt.Sprintf("%s is killed: %s", generation, printable(e.Reason))
 	case supervisor.EventGone:
 		if e.Cut > 0 {
-			return fmt.Sprintf("%s is gone, %s cut", generation, count(e.Cut, "connection"))
+			return fmt.Sprintf("%s is gone%s, %s cut", generation, after(e), count(e.Cut, "connection"))
 		}
-		return fmt.Sprintf("%s is gone", generation)
+		return fmt.Sprintf("%s is gone%s", generation, after(e))
 	case supervisor.EventFailed:
 		if e.Generation == 0 {
 			return "restart failed: " + printable(e.Reason)
 		}
-		return fmt.Sprintf("%s failed%s: %s", generation, after(e), printable(e.Reason))
+		return fmt.Sprintf("%s failed: %s", generation, printable(e.Reason))
 	case supervisor.EventResumed:
-		return fmt.Sprintf("%s accepts connections again", generation)
+		return fmt.Sprintf("%s accepts connections again%s", generation, after(e))
 	case supervisor.EventStopped:
 		return fmt.Sprintf("the program ended with exit code %d", e.ExitCode)
 	case supervisor.EventWarning:

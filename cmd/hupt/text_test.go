@@ -83,6 +83,7 @@ var restart = []supervisor.Event{
 	{Kind: supervisor.EventDraining, Generation: 2, Connections: 12, Time: now},
 	{Kind: supervisor.EventDraining, Generation: 2, Connections: 7, Time: now.Add(time.Second / 2)},
 	{Kind: supervisor.EventDraining, Generation: 2, Connections: 1, Time: now.Add(2 * time.Second)},
+	{Kind: supervisor.EventConfirmed, Generation: 3, After: 0.83, Time: now},
 	{Kind: supervisor.EventDrained, Generation: 2, After: 12.345, Time: now},
 	{Kind: supervisor.EventGone, Generation: 2, After: 12.4, Time: now},
 }
@@ -107,8 +108,8 @@ func TestRestartOnATerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	same(t, out.String(), "starting generation 3 (pid 4711)…\nready after 0.31 s\nserving after 0.32 s\n"+
-		"\rdraining generation 2: 12 connections…\x1b[K\rdraining generation 2: 7 connections…\x1b[K\rdraining generation 2: 1 connection…\x1b[K"+
-		"\r\x1b[Kgeneration 2 drained after 12.3 s\ngeneration 2 is gone\ndone\n")
+		"\rdraining generation 2: 12 connections…\x1b[K\rdraining generation 2: 7 connections…\x1b[K\rdraining generation 2: 1 connection…\x1b[K\n"+
+		"generation 3 serves: confirmed after 0.83 s\ngeneration 2 drained after 12.3 s\ngeneration 2 is gone after 12.4 s\ndone\n")
 }
 
 func TestRestartOnPlainLines(t *testing.T) {
@@ -121,8 +122,9 @@ ready after 0.31 s
 serving after 0.32 s
 draining generation 2: 12 connections…
 draining generation 2: 1 connection…
+generation 3 serves: confirmed after 0.83 s
 generation 2 drained after 12.3 s
-generation 2 is gone
+generation 2 is gone after 12.4 s
 done
 `)
 }
@@ -147,7 +149,8 @@ func TestRestartAsJSON(t *testing.T) {
 func TestWatchRestart(t *testing.T) {
 	starting := supervisor.Event{Kind: supervisor.EventStarting, Generation: 3}
 	serving := supervisor.Event{Kind: supervisor.EventServing, Generation: 3}
-	failed := supervisor.Event{Kind: supervisor.EventFailed, Generation: 3, Reason: "killed by SIGSEGV"}
+	confirmed := supervisor.Event{Kind: supervisor.EventConfirmed, Generation: 3}
+	failed := supervisor.Event{Kind: supervisor.EventFailed, Generation: 3, Reason: "it died; generation 2 serves on"}
 	gone := errors.New("went away")
 	for name, c := range map[string]struct {
 		events  []supervisor.Event
@@ -155,12 +158,13 @@ func TestWatchRestart(t *testing.T) {
 		drained bool
 		want    string // of the error; empty: none
 	}{
-		"serves":               {[]supervisor.Event{starting, serving}, gone, false, ""},
-		"another one serves":   {[]supervisor.Event{starting, {Kind: supervisor.EventServing, Generation: 2}}, gone, false, "went away"},
-		"fails":                {[]supervisor.Event{starting, failed}, gone, false, "restart failed: killed by SIGSEGV; the old version serves on"},
-		"fails in probation":   {[]supervisor.Event{starting, serving, failed}, gone, true, "restart failed: killed by SIGSEGV; the old version serves on"},
-		"drained":              {[]supervisor.Event{starting, serving}, io.EOF, true, ""},
-		"hupt dies in a drain": {[]supervisor.Event{starting, serving}, gone, true, "went away"},
+		"succeeds":             {[]supervisor.Event{starting, serving, confirmed}, gone, false, ""},
+		"another one succeeds": {[]supervisor.Event{starting, {Kind: supervisor.EventConfirmed, Generation: 2}}, gone, false, "went away"},
+		"fails":                {[]supervisor.Event{starting, failed}, gone, false, "restart failed: it died; generation 2 serves on"},
+		"fails in probation":   {[]supervisor.Event{starting, serving, failed}, gone, false, "restart failed: it died; generation 2 serves on"},
+		"only serves":          {[]supervisor.Event{starting, serving}, io.EOF, true, "restart failed: hupt did not say how it went"},
+		"drained":              {[]supervisor.Event{starting, serving, confirmed}, io.EOF, true, ""},
+		"hupt dies in a drain": {[]supervisor.Event{starting, serving, confirmed}, gone, true, "went away"},
 		"ends without a word":  {[]supervisor.Event{starting}, io.EOF, false, "restart failed: hupt did not say how it went"},
 		"the program ends":     {[]supervisor.Event{starting, {Kind: supervisor.EventStopped, ExitCode: 9}}, gone, false, "restart failed: the program ended with exit code 9"},
 	} {
@@ -183,24 +187,27 @@ func TestReporterLevels(t *testing.T) {
 		{Kind: supervisor.EventStarting, Generation: 2, PID: 9},
 		{Kind: supervisor.EventAdopted, Generation: 2, Address: "tcp 127.0.0.1:80"},
 		{Kind: supervisor.EventServing, Generation: 2, After: 1},
+		{Kind: supervisor.EventConfirmed, Generation: 2, After: 1.5},
 		{Kind: supervisor.EventHammer, Generation: 1, Connections: 3},
-		{Kind: supervisor.EventKilled, Generation: 1},
+		{Kind: supervisor.EventKilled, Generation: 1, Reason: "it outlived its stop signal by 10.00 s"},
 		{Kind: supervisor.EventGone, Generation: 1, Cut: 3},
 		{Kind: supervisor.EventWarning, Reason: "no filter\nhere"},
 		{Kind: supervisor.EventFailed, Generation: 3, Reason: "exited with code 1", After: 0.2},
 		{Kind: supervisor.EventResumed, Generation: 2},
 	}
-	quiet := "hupt: generation 1 is gone, 3 connections cut\nhupt: generation 3 failed after 0.20 s: exited with code 1\n"
+	quiet := "hupt: generation 1 is gone, 3 connections cut\nhupt: generation 3 failed: exited with code 1\n"
 	normal := `hupt: starting generation 2 (pid 9)
 hupt: generation 2 serves after 1.00 s
 hupt: generation 1 is made to go with 3 connections left
-hupt: generation 1 outlived its stop signal and is killed
+hupt: generation 1 is killed: it outlived its stop signal by 10.00 s
 hupt: generation 1 is gone, 3 connections cut
 hupt: warning: no filter\nhere
-hupt: generation 3 failed after 0.20 s: exited with code 1
+hupt: generation 3 failed: exited with code 1
 hupt: generation 2 accepts connections again
 `
-	verbose := strings.Replace(normal, "hupt: generation 2 serves", "hupt: generation 2 takes over tcp 127.0.0.1:80\nhupt: generation 2 serves", 1)
+	serves := "hupt: generation 2 serves after 1.00 s\n"
+	verbose := strings.Replace(normal, serves,
+		"hupt: generation 2 takes over tcp 127.0.0.1:80\n"+serves+"hupt: generation 2 is confirmed after 1.50 s\n", 1)
 	for l, want := range map[level]string{levelQuiet: quiet, levelNormal: normal, levelVerbose: verbose} {
 		var out bytes.Buffer
 		r := newReporter(&out, l)

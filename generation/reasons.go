@@ -1,0 +1,41 @@
+package generation
+
+import (
+	"fmt"
+	"time"
+)
+
+func (s *step) died(g *Gen) string {
+	how := g.Exit.Reason
+	if how == "" {
+		how = "ended"
+	}
+	return fmt.Sprintf("it %s after %s%s", how, seconds(s.now.Sub(g.Launched)), g.lastCall())
+}
+
+func (s *step) notReady(g *Gen) string {
+	p := g.Progress
+	var what string
+	switch {
+	case p.Listening == 0 && p.Offered == 0:
+		what = "it listens on nothing"
+	case p.Listening == 0 && p.Offered == 1:
+		what = "it does not listen on the socket that it was to take over"
+	case p.Listening == 0:
+		what = fmt.Sprintf("it listens on none of the %d sockets that it was to take over", p.Offered)
+	case p.Listening == 1:
+		what = "it listens, but does not wait for connections"
+	default:
+		what = fmt.Sprintf("it waits for connections on %d of the %d sockets that it listens on", p.Waiting, p.Listening)
+	}
+	return fmt.Sprintf("it was not ready after %s: %s%s", seconds(s.now.Sub(g.Launched)), what, g.lastCall())
+}
+
+func (g *Gen) lastCall() string {
+	if g.lastFailed == "" {
+		return ""
+	}
+	return "; its last failed call: " + g.lastFailed
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }
