@@ -78,8 +78,12 @@ func bands(b *strings.Builder, a axis, spans []Span, top, bottom int, names bool
 			class = "draining"
 		}
 		x0, x1 := a.x(max(s.From, a.from)), a.x(min(max(s.To, a.from), a.to))
+		low := bottom
+		if class == "draining" {
+			low = top + 8 // drains are long and overlap: a strip
+		}
 		fmt.Fprintf(b, `<rect class="%s" x="%.1f" y="%d" width="%.1f" height="%d"><title>%s, %s to %s</title></rect>`,
-			class, x0, top, math.Max(x1-x0, 1.5), bottom-top, html.EscapeString(s.title()), short(s.From), short(s.To))
+			class, x0, top, math.Max(x1-x0, 1.5), low-top, html.EscapeString(s.title()), short(s.From), short(s.To))
 		if names && s.Name != "draining" {
 			label := fmt.Sprint(s.Restart)
 			if s.Restart == 0 {

@@ -11,8 +11,8 @@ import (
 
 const (
 	slowHold     = 300 * time.Millisecond // how long a slow request is in flight
-	idleHold     = 400 * time.Millisecond // between two requests of a long-lived connection
-	keptLifetime = time.Second            // after which a client leaves a kept connection by itself
+	idleHold     = 250 * time.Millisecond // between two requests of a long-lived connection
+	keptLifetime = 500 * time.Millisecond // after which a client leaves a kept connection by itself
 )
 
 func tlsConfig(name string) *tls.Config {

@@ -26,6 +26,9 @@ func (c *course) restarts(ctx context.Context) error {
 			if err := c.restart(ctx, n); err != nil {
 				return err
 			}
+			if !c.restartAt(n-1).OK && tests == nil {
+				return nil // what failed once takes its whole time-out each time
+			}
 		}
 		select {
 		case t := <-tests:

@@ -103,7 +103,7 @@ func (c *smokeCmd) Run(std *streams) error {
 	if report == nil {
 		return smokeUsage(err)
 	}
-	report.Version = version()
+	report.Version = strings.TrimPrefix(version(), "hupt ")
 	if !c.JSON && !c.TAP {
 		if err := smoke.WriteText(people, report, isTerminal(people)); err != nil {
 			return err
