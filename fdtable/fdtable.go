@@ -51,9 +51,43 @@ func Sockets(pid int) (map[int]uint64, error) {
 	return m, err
 }
 
+// Reader is the task of process pid by which its descriptors can be read: the
+// process itself, or, when its first thread has ended (pthread_exit in main)
+// and has no table any more, a thread that lives.
+func Reader(pid int) int {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil || !isZombie(b) {
+		return pid
+	}
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		return pid
+	}
+	for _, d := range tasks {
+		tid, _ := strconv.Atoi(d.Name())
+		if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/stat", pid, tid)); err == nil && !isZombie(b) {
+			return tid
+		}
+	}
+	return pid
+}
+
+// Ended reports whether task tid of process pid has ended, reaped or not.
+func Ended(pid, tid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/stat", pid, tid))
+	return err != nil || isZombie(b)
+}
+
+// isZombie reads the state behind the command's name, which may hold anything
+// (proc_pid_stat(5)).
+func isZombie(stat []byte) bool {
+	n := bytes.LastIndexByte(stat, ')')
+	return n >= 0 && n+2 < len(stat) && (stat[n+2] == 'Z' || stat[n+2] == 'X')
+}
+
 // links reads /proc/PID/fd once, for sockets and epoll sets.
 func links(pid int) (sockets map[int]uint64, epolls []int, err error) {
-	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	dir := fmt.Sprintf("/proc/%d/fd", Reader(pid))
 	d, err := os.Open(dir)
 	if err != nil {
 		return nil, nil, err
@@ -108,6 +142,7 @@ func Read(pid int, want func(inode uint64) bool) (Table, error) {
 	if err != nil {
 		return Table{}, err
 	}
+	pid = Reader(pid)
 	var t Table
 	for fd, inode := range sockets {
 		if !want(inode) {

@@ -13,8 +13,8 @@ type (
 		N            int
 		ReadyTimeout time.Duration // 0: the policy's
 	}
-	// Launched: N executes its program.
-	Launched struct{ N int }
+	// Launched: N executes its program, and may adopt Offered held sockets.
+	Launched struct{ N, Offered int }
 	// LaunchFailed: it does not, and no process of it is left.
 	LaunchFailed struct {
 		N      int

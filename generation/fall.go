@@ -56,7 +56,7 @@ func (s *step) hammerAll() {
 			s.hammer(g)
 		case Stopping:
 			if !s.stopping {
-				s.kill(g, "told to go again")
+				s.kill(g, "told to go at once")
 			}
 		}
 	}
@@ -74,6 +74,9 @@ func (s *step) kill(g *Gen, why string) {
 		return
 	}
 	g.forced = true
+	if g.Phase != Starting {
+		g.Phase = Stopping
+	}
 	s.do(Report{Kind: "killed", N: g.Number, Since: g.began, Left: g.Left, Reason: why}, Kill{g.Number})
 }
 
@@ -95,7 +98,11 @@ func (s *step) expired(g *Gen, t Timer) {
 			s.settle(g)
 		}
 	case ProbationTimer:
-		if s.isNew(g) && g.Phase == Serving {
+		switch {
+		case !s.isNew(g) || g.Phase != Serving:
+		case g.mainGone: // whether what is left of it serves is still to be seen
+			s.do(SetTimer{g.Number, ProbationTimer, Probation})
+		default:
 			s.confirmed(g)
 		}
 	case DrainTimer:

@@ -23,6 +23,8 @@ func (s *step) notReady(g *Gen) string {
 		what = "it does not listen on the socket that it was to take over"
 	case p.Listening == 0:
 		what = fmt.Sprintf("it listens on none of the %d sockets that it was to take over", p.Offered)
+	case p.Waiting >= p.Listening:
+		what = fmt.Sprintf("it took over %d of the %d sockets that it was to", p.Adopted, p.Offered)
 	case p.Listening == 1:
 		what = "it listens, but does not wait for connections"
 	default:

@@ -17,7 +17,10 @@ func (m *Machine) Step(ev Event, now time.Time) []Action {
 	case StopWanted:
 		s.stop(e)
 	case Launched:
-		s.with(e.N, s.launched)
+		s.with(e.N, func(g *Gen) {
+			g.Progress.Offered = e.Offered
+			s.launched(g)
+		})
 	case LaunchFailed:
 		s.with(e.N, func(g *Gen) { s.launchFailed(g, e.Reason) })
 	case Progressed:
@@ -110,11 +113,12 @@ func (s *step) launched(g *Gen) {
 func (s *step) launchFailed(g *Gen, reason string) {
 	g.Phase = Gone
 	s.remove(g)
-	if s.isNew(g) {
+	switch {
+	case s.isNew(g):
 		s.failed(reason)
-		return
+	case g.Number == 1:
+		s.ended = true // the launcher's caller has the error
 	}
-	s.ended = true // the first: the launcher's caller has the error
 }
 
 func (s *step) progressed(g *Gen, p Progress) {

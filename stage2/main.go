@@ -5,7 +5,9 @@ import (
 	"errors"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -72,12 +74,30 @@ func (s Spec) exec(ready func(Reply)) Reply {
 	}
 	// syscall.Exec, unlike a raw execve, gives back the soft RLIMIT_NOFILE
 	// that Go's runtime raised at its start.
-	err = syscall.Exec(path, s.Command, s.Env)
+	env := s.forProgram()
+	err = syscall.Exec(path, s.Command, env)
 	if err == syscall.ENOEXEC {
 		// A script without #! is the shell's, as with execvp(3).
-		err = syscall.Exec("/bin/sh", append([]string{"sh", path}, s.Command[1:]...), s.Env)
+		err = syscall.Exec("/bin/sh", append([]string{"sh", path}, s.Command[1:]...), env)
 	}
 	return fail("execve", path, err)
+}
+
+// forProgram is the environment, with this process, which becomes the program,
+// in place of hupt where systemd says whom something is for.
+func (s Spec) forProgram() []string {
+	env := slices.Clone(s.Env)
+	hupt, mine := strconv.Itoa(s.Launcher), strconv.Itoa(os.Getpid())
+	for i, v := range env {
+		name, value, _ := strings.Cut(v, "=")
+		switch name {
+		case "LISTEN_PID", "WATCHDOG_PID", "SYSTEMD_EXEC_PID":
+			if value == hupt {
+				env[i] = name + "=" + mine
+			}
+		}
+	}
+	return env
 }
 
 // doorbell sleeps for ever. Its only use is that it is traced: a signal to it

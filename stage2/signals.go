@@ -4,6 +4,8 @@ import (
 	"debug/elf"
 	"os"
 	"os/signal"
+	"strconv"
+	"strings"
 	"syscall"
 	"unsafe"
 
@@ -25,17 +27,33 @@ type Signals struct {
 // handlers in runtime.fwdSig and the mask in runtime.initSigmask, to forward
 // to them in programs built as libraries. They are read by their symbols;
 // where the symbols were stripped, only what os/signal tells is known.
+//
+// Signals that the runtime leaves alone (SIGTSTP, SIGTTIN, SIGTTOU…) still
+// stand as they did, and the kernel tells of them.
 func InheritedSignals() Signals {
-	s, ok := runtimeSignals()
-	if ok {
-		return s
-	}
+	s, _ := runtimeSignals()
 	for n := 1; n <= 64; n++ {
 		if signal.Ignored(syscall.Signal(n)) {
 			s.Ignored |= 1 << (n - 1)
 		}
 	}
+	s.Ignored |= ignoredNow()
 	return s
+}
+
+// ignoredNow is SigIgn of /proc/self/status.
+func ignoredNow() uint64 {
+	b, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(b)) {
+		if v, ok := strings.CutPrefix(line, "SigIgn:"); ok {
+			n, _ := strconv.ParseUint(strings.TrimSpace(v), 16, 64)
+			return n
+		}
+	}
+	return 0
 }
 
 func runtimeSignals() (Signals, bool) {

@@ -21,6 +21,10 @@ type Spec struct {
 	Env     []string
 	Dir     string // by name, so that a switched symlink leads to the new code
 
+	// Launcher is hupt's pid. Variables that name it as the process they are
+	// for (sd_listen_fds(3), sd_watchdog_enabled(3)) name the program instead.
+	Launcher int
+
 	Signals Signals
 
 	AllowIOUring bool

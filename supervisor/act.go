@@ -5,8 +5,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"hupt/generation"
 	"hupt/tracer"
 )
@@ -72,7 +70,7 @@ func (s *Supervisor) signal(a generation.Signal) {
 		s.tracer.SignalAll(g.traced, sig)
 	}
 	// One that is stopped by job control would not hear it.
-	s.tracer.SignalAll(g.traced, unix.SIGCONT)
+	s.tracer.Continue(g.traced)
 }
 
 func (s *Supervisor) setTimer(n int, t generation.Timer, after time.Duration) {
@@ -123,6 +121,10 @@ func (s *Supervisor) decided(ok bool) {
 		s.handovers[n-1].decided, s.handovers[n-1].ok = true, ok
 	}
 	s.mayCloseHeld()
+	if s.again {
+		s.again = false
+		go s.call(func() { s.begin(RestartOptions{}) })
+	}
 }
 
 // mayCloseHeld closes the held sockets once they have passed: when the old

@@ -24,7 +24,10 @@ func (s *Supervisor) launch(n int) {
 		h.old = old.n
 		s.handovers = append(s.handovers, h)
 	}
-	spec := stage2.Spec{Command: s.cfg.Command, Env: s.env, Dir: s.dir, Signals: s.signals, AllowIOUring: s.cfg.AllowIOUring}
+	spec := stage2.Spec{
+		Command: s.cfg.Command, Env: s.env, Dir: s.dir, Launcher: os.Getpid(),
+		Signals: s.signals, AllowIOUring: s.cfg.AllowIOUring,
+	}
 	go func() {
 		var err error
 		if old != nil {
@@ -34,11 +37,11 @@ func (s *Supervisor) launch(n int) {
 		if err == nil {
 			traced, err = s.tracer.Launch(n, spec, h.held)
 		}
-		s.call(func() { s.launched(g, traced, err) })
+		s.call(func() { s.launched(g, traced, len(h.held), err) })
 	}()
 }
 
-func (s *Supervisor) launched(g *gen, traced *tracer.Generation, err error) {
+func (s *Supervisor) launched(g *gen, traced *tracer.Generation, offered int, err error) {
 	g.traced = traced
 	if err != nil {
 		err = mapLaunchError(err)
@@ -53,7 +56,7 @@ func (s *Supervisor) launched(g *gen, traced *tracer.Generation, err error) {
 	}
 	g.main, g.ready = traced.Root, true
 	s.path = traced.Path
-	s.step(generation.Launched{N: g.n})
+	s.step(generation.Launched{N: g.n, Offered: offered})
 	if traced.NoNewPrivs && g.n == 1 {
 		s.publish(Event{Kind: EventWarning, Generation: g.n,
 			Reason: "no_new_privs had to be set: set-uid programs and file capabilities have no effect under hupt; run it with CAP_SYS_ADMIN if the program needs them"})

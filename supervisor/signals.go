@@ -1,6 +1,8 @@
 package supervisor
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -79,7 +81,14 @@ func (s *Supervisor) restartBySignal() {
 	if recent {
 		return
 	}
-	if err := s.begin(RestartOptions{}); err != nil {
+	err := s.begin(RestartOptions{})
+	if errors.Is(err, ErrBusy) {
+		// Whoever sent it put new code in place just now, and nobody waits for
+		// an answer: do it as soon as it can be done.
+		s.again = true
+		err = fmt.Errorf("%w; another one follows", err)
+	}
+	if err != nil {
 		s.publish(Event{Kind: EventWarning, Reason: err.Error()})
 	}
 }

@@ -31,6 +31,7 @@ type Tracer interface {
 	Adopted(g *tracer.Generation) map[uint64]bool
 	Signal(g *tracer.Generation, pid int, sig unix.Signal) bool
 	SignalAll(g *tracer.Generation, sig unix.Signal)
+	Continue(g *tracer.Generation)
 	Kill(g *tracer.Generation)
 	Forget(g *tracer.Generation)
 	CloseHeld(held []*tracer.Held)
@@ -62,6 +63,7 @@ type Supervisor struct {
 	path      string
 	outside   map[syscall.Signal]time.Time // when the program last got a signal that hupt gets, too
 	lastHUP   time.Time
+	again     bool // a restart signal came while a restart was in progress
 	stopped   bool // the program is in a group-stop
 	code      int
 	ended     bool

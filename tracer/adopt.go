@@ -143,7 +143,7 @@ func (t *Tracer) adopt(k *task, fd int, o *offer) error {
 		}
 		return err
 	}
-	if err := i.adopt(fd, flags.CloseOnExec, o.held.FD); err != nil {
+	if err := i.replace(fd, o.held.FD, flags.CloseOnExec); err != nil {
 		if !gone(err) {
 			i.endAtCall(-int64(unix.EADDRINUSE))
 		}
@@ -157,16 +157,6 @@ func (t *Tracer) adopt(k *task, fd int, o *offer) error {
 	}
 	t.tell(Note{Kind: NoteAdopted, Generation: g, PID: k.proc.pid, Name: o.held.Name, Progress: g.progress()})
 	return nil
-}
-
-func (i *injection) adopt(fd int, cloexec bool, held int) error {
-	brought, err := i.courier([]int{held})
-	if err != nil {
-		return err
-	}
-	defer i.closeAll(brought)
-	_, err = i.call("dup3", unix.SYS_DUP3, uint64(brought[0]), uint64(fd), cloexecFlag(cloexec))
-	return err
 }
 
 func cloexecFlag(on bool) uint64 {

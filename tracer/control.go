@@ -33,6 +33,20 @@ func (t *Tracer) SignalAll(g *Generation, sig unix.Signal) {
 	})
 }
 
+// Continue sends SIGCONT to the processes of g that job control stopped.
+func (t *Tracer) Continue(g *Generation) {
+	t.Do(func() {
+		for pid, p := range g.procs {
+			for _, k := range p.tasks {
+				if k.listening {
+					unix.Kill(pid, unix.SIGCONT)
+					break
+				}
+			}
+		}
+	})
+}
+
 // Kill sends SIGKILL to every process of g, and to whatever it bears from now
 // on.
 func (t *Tracer) Kill(g *Generation) {

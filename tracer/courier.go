@@ -1,10 +1,13 @@
 package tracer
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"hupt/fdtable"
 )
 
 // Offsets in the scratch page, and the sizes of the structures put there
@@ -46,9 +49,11 @@ func (i *injection) courier(fds []int) ([]int, error) {
 	}
 	theirs, ours := uint64(order.Uint32(b)), uint64(order.Uint32(b[4:]))
 	defer i.call("close", unix.SYS_CLOSE, theirs)
-	defer i.call("close", unix.SYS_CLOSE, ours)
 
 	local, err := takeFD(i.k.proc.pid, int(ours))
+	// The task's own copy goes before anything comes: in a full table it is
+	// the place for what comes.
+	i.call("close", unix.SYS_CLOSE, ours)
 	if err != nil {
 		return nil, err
 	}
@@ -57,6 +62,48 @@ func (i *injection) courier(fds []int) ([]int, error) {
 		return nil, os.NewSyscallError("sendmsg", err)
 	}
 	return i.receive(theirs, len(fds))
+}
+
+// replace puts a duplicate of hupt's descriptor local in place of descriptor fd
+// of the process.
+func (i *injection) replace(fd, local int, cloexec bool) error {
+	brought, err := i.courier([]int{local})
+	if errors.Is(err, unix.EMFILE) {
+		return i.replaceTight(fd, local, cloexec)
+	}
+	if err != nil {
+		return err
+	}
+	defer i.closeAll(brought)
+	_, err = i.call("dup3", unix.SYS_DUP3, uint64(brought[0]), uint64(fd), cloexecFlag(cloexec))
+	return err
+}
+
+// replaceTight is replace for a process that is at its RLIMIT_NOFILE but for
+// one descriptor. It gives up fd first, which makes room for the courier.
+func (i *injection) replaceTight(fd, local int, cloexec bool) error {
+	// Is there one? If not, nothing must be given up.
+	spare, err := i.call("dup", unix.SYS_DUP, uint64(fd))
+	if err != nil {
+		return err
+	}
+	i.call("close", unix.SYS_CLOSE, uint64(spare))
+	if _, err := i.call("close", unix.SYS_CLOSE, uint64(fd)); err != nil {
+		return err
+	}
+	brought, err := i.courier([]int{local})
+	if err != nil {
+		return err
+	}
+	if brought[0] == fd {
+		if !cloexec {
+			_, err = i.call("fcntl", unix.SYS_FCNTL, uint64(fd), unix.F_SETFD, 0)
+		}
+		return err
+	}
+	defer i.closeAll(brought)
+	_, err = i.call("dup3", unix.SYS_DUP3, uint64(brought[0]), uint64(fd), cloexecFlag(cloexec))
+	return err
 }
 
 // receive makes the task take n descriptors out of its end.
@@ -105,7 +152,12 @@ func (i *injection) closeAll(fds []int) {
 // takeFD duplicates descriptor fd of process pid into hupt (pidfd_getfd(2),
 // Linux 5.6). The duplicate is close-on-exec.
 func takeFD(pid, fd int) (int, error) {
-	p, err := unix.PidfdOpen(pid, 0)
+	flags := 0
+	tid := fdtable.Reader(pid)
+	if tid != pid {
+		flags = unix.PIDFD_THREAD // Linux 6.9
+	}
+	p, err := unix.PidfdOpen(tid, flags)
 	if err != nil {
 		return -1, os.NewSyscallError("pidfd_open", err)
 	}

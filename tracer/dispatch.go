@@ -126,16 +126,15 @@ func (t *Tracer) letGo(k *task) {
 
 // mendEINTR makes a call that our stop broke off start again, where the kernel
 // by itself would show EINTR to a program that saw no signal. If a handler
-// does run, the program sees EINTR, as it would have.
-func (t *Tracer) mendEINTR(tid int) {
+// does run, the program sees EINTR, as it would have. It reports whether there
+// was something to mend.
+func (t *Tracer) mendEINTR(tid int) bool {
 	r, err := getRegisters(tid)
-	if err != nil || !inSyscall(&r) {
-		return
+	if err != nil || !inSyscall(&r) || result(&r) != -int64(unix.EINTR) || !showsEINTR(syscallNumber(&r)) {
+		return false
 	}
-	if result(&r) == -int64(unix.EINTR) && showsEINTR(syscallNumber(&r)) {
-		restart(&r)
-		setRegisters(tid, r)
-	}
+	restart(&r)
+	return setRegisters(tid, r) == nil
 }
 
 // onSeccomp: a call that the filter traces is about to be made.
@@ -168,6 +167,11 @@ func (t *Tracer) onSyscall(k *task) {
 	case opEntry:
 		t.watchEntry(k, si)
 	case opExit:
+		// This trap used up the INTERRUPT that broke the call off: ask for
+		// another one, at which the kernel starts the call again.
+		if t.mendEINTR(k.tid) {
+			interrupt(k.tid)
+		}
 		if f := k.awaitsExit; f != nil {
 			k.awaitsExit = nil
 			f(int64(si.Nr))

@@ -1,10 +1,9 @@
 package tracer
 
 import (
-	"fmt"
-	"os"
-	"strings"
 	"time"
+
+	"hupt/fdtable"
 )
 
 // freeze stops every task of p at an EVENT_STOP. It reports whether all
@@ -20,7 +19,8 @@ func (t *Tracer) freeze(p *process, timeout time.Duration) bool {
 	}
 	return t.pump(timeout, func() bool {
 		for _, k := range p.tasks {
-			if !k.frozen && !zombie(p.pid, k.tid) {
+			// A leader whose threads live on never stops.
+			if !k.frozen && !fdtable.Ended(p.pid, k.tid) {
 				return false
 			}
 		}
@@ -35,17 +35,6 @@ func (t *Tracer) thaw(p *process) {
 			t.letGo(k)
 		}
 	}
-}
-
-// zombie reports whether a task has ended without having been reaped: a leader
-// whose threads live on, and which no stop will come of.
-func zombie(pid, tid int) bool {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/stat", pid, tid))
-	if err != nil {
-		return true
-	}
-	_, rest, _ := strings.Cut(string(b[strings.LastIndexByte(string(b), ')')+1:]), " ")
-	return strings.HasPrefix(rest, "Z") || strings.HasPrefix(rest, "X")
 }
 
 // injector picks the frozen task of p to make system calls in: one that is

@@ -90,15 +90,15 @@ type NoteKind int
 
 // What the tracer tells the supervisor.
 const (
-	NoteExec           NoteKind = iota // a process of it executed a program
-	NoteAdopted                        // a bind got a held socket: Name
-	NoteProgress                       // Progress changed
-	NoteFailedCall                     // a call that hupt watches failed: Text
-	NoteExit                           // a process ended: PID, Status; Last: none is left
-	NoteRestartSignal                  // the restart signal came to the program, and was kept from it
-	NoteOutsideSignal                  // the program got Signal from the terminal, or from a process that is neither its own nor hupt
-	NoteGroupStop                      // the first process was stopped by job control: Signal
-	NoteContinued                      // …and goes on
+	NoteExec          NoteKind = iota // a process of it executed a program
+	NoteAdopted                       // a bind got a held socket: Name
+	NoteProgress                      // Progress changed
+	NoteFailedCall                    // a call that hupt watches failed: Text
+	NoteExit                          // a process ended: PID, Status; Last: none is left
+	NoteRestartSignal                 // the restart signal came to the program, and was kept from it
+	NoteOutsideSignal                 // the program got Signal from the terminal, or from a process that is neither its own nor hupt
+	NoteGroupStop                     // the first process was stopped by job control: Signal
+	NoteContinued                     // …and goes on
 )
 
 // Note is one thing that the tracer saw.

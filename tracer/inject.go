@@ -1,6 +1,7 @@
 package tracer
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"os"
@@ -24,6 +25,8 @@ type injection struct {
 	mask    uint64
 	pc      uint64 // of a system call instruction
 	scratch uint64 // address of a page of its own: a goroutine's stack is small, a vfork child's is its parent's
+	// suspended: the task's seccomp filters do not apply to it for now.
+	suspended bool
 	// stopped: an EVENT_STOP was used up on the way, and must come again.
 	stopped bool
 }
@@ -36,12 +39,23 @@ func (t *Tracer) injectAtStop(k *task) (*injection, error) {
 	if err != nil {
 		return nil, err
 	}
-	if inSyscall(&i.saved) {
-		i.pc = programCounter(&i.saved) - uint64(len(syscallInstruction))
-	} else if i.pc, err = syscallInVDSO(k.proc.pid); err != nil {
-		return nil, err
+	if i.pc, err = i.findCall(); err != nil {
+		return i, err
 	}
 	return i, i.mapScratch()
+}
+
+// findCall is the place of a system call instruction. A task that just
+// executed a program, or is about to run a signal handler, still has the
+// number of its last call, but its program counter is elsewhere by now.
+func (i *injection) findCall() (uint64, error) {
+	n := uint64(len(syscallInstruction))
+	before := programCounter(&i.saved) - n
+	b := make([]byte, n)
+	if inSyscall(&i.saved) && readMemory(i.k.tid, before, b) == nil && bytes.Equal(b, syscallInstruction) {
+		return before, nil
+	}
+	return syscallInVDSO(i.k.tid)
 }
 
 // injectAtCall begins in a task that stands at a seccomp stop, whose call is
@@ -65,7 +79,10 @@ func (t *Tracer) injectAtCall(k *task) (*injection, error) {
 
 func (t *Tracer) newInjection(k *task) (*injection, error) {
 	i := &injection{t: t, k: k}
-	var err error
+	err := i.suspendFilters()
+	if err != nil {
+		return nil, err
+	}
 	if i.saved, err = getRegisters(k.tid); err != nil {
 		return nil, err
 	}
@@ -193,6 +210,7 @@ func (i *injection) endAtStop() error {
 		}
 		break
 	}
+	i.restoreFilters()
 	if err := setRegisters(i.k.tid, i.saved); err != nil {
 		return err
 	}
@@ -213,6 +231,7 @@ func (i *injection) endAtCall(v int64) error {
 // release gives the mask back and lets the task go on. An EVENT_STOP that was
 // used up is asked for again: a freeze or a group-stop wants it.
 func (i *injection) release() error {
+	i.restoreFilters()
 	err := setSigmask(i.k.tid, i.mask)
 	if i.stopped {
 		interrupt(i.k.tid)

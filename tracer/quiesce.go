@@ -45,6 +45,8 @@ func (t *Tracer) Resume(g *Generation, held []*Held) (left []int, err error) {
 		for _, h := range held {
 			if d := g.dummies[h.Inode]; d != nil {
 				swap[d.inode] = h.FD
+				// Its successor may have wanted it otherwise.
+				unix.SetNonblock(h.FD, d.nonBlock)
 			}
 		}
 		left, err = t.swap(g, swap)
@@ -101,7 +103,8 @@ func (t *Tracer) swap(g *Generation, swap map[uint64]int) (left []int, err error
 				again = true
 			case gone(err):
 				again = true
-			case errors.Is(err, errNotFrozen):
+			case errors.Is(err, errNotFrozen), errors.Is(err, unix.EMFILE):
+				// The latter as long as its connections fill its table.
 				failed[pid] = true
 				left = append(left, pid)
 			default:
@@ -170,41 +173,23 @@ func (t *Tracer) swapIn(p *process, swap map[uint64]int, want map[uint64]bool) e
 	return err
 }
 
-// carryOut makes a plan's calls in the task, with the replacements brought in
-// by the courier.
+// carryOut makes a plan's calls in the task.
 func (i *injection) carryOut(plan []fdtable.Call, swap map[uint64]int) error {
-	var inodes []uint64
-	var fds []int
-	for _, c := range plan {
-		if c.Op == fdtable.Dup && !contains(inodes, c.Inode) {
-			inodes = append(inodes, c.Inode)
-			fds = append(fds, swap[c.Inode])
+	for n, c := range plan {
+		err := i.carryOutCall(c, swap[c.Inode])
+		if err == nil {
+			continue
 		}
-	}
-	brought, err := i.courier(fds)
-	if err != nil {
+		// What was taken out of an epoll set goes back, whether its descriptor
+		// was swapped already or not.
+		for _, c := range plan[n:] {
+			if c.Op == fdtable.EpollAdd {
+				i.carryOutCall(c, -1)
+			}
+		}
 		return err
 	}
-	defer i.closeAll(brought)
-	replacement := make(map[uint64]int)
-	for n, inode := range inodes {
-		replacement[inode] = brought[n]
-	}
-	for _, c := range plan {
-		if err := i.carryOutCall(c, replacement[c.Inode]); err != nil {
-			return err
-		}
-	}
 	return nil
-}
-
-func contains(s []uint64, v uint64) bool {
-	for _, x := range s {
-		if x == v {
-			return true
-		}
-	}
-	return false
 }
 
 func (i *injection) carryOutCall(c fdtable.Call, replacement int) error {
@@ -213,14 +198,13 @@ func (i *injection) carryOutCall(c fdtable.Call, replacement int) error {
 	case fdtable.EpollDel:
 		_, err = i.call("epoll_ctl", unix.SYS_EPOLL_CTL, uint64(c.Epoll), unix.EPOLL_CTL_DEL, uint64(c.FD), 0)
 		if errors.Is(err, unix.ENOENT) {
-			err = nil // removed through another process that shares the set
+			err = nil // removed through another descriptor of the same set
 		}
 	case fdtable.Dup:
-		_, err = i.call("dup3", unix.SYS_DUP3, uint64(replacement), uint64(c.FD), cloexecFlag(c.CloseOnExec))
+		err = i.replace(c.FD, replacement, c.CloseOnExec)
 	case fdtable.EpollAdd:
-		ev := epollEvent(c.Events, c.Data)
 		var addr uint64
-		if addr, err = i.put(atEvent, ev); err != nil {
+		if addr, err = i.put(atEvent, epollEvent(c.Events, c.Data)); err != nil {
 			return err
 		}
 		_, err = i.call("epoll_ctl", unix.SYS_EPOLL_CTL, uint64(c.Epoll), unix.EPOLL_CTL_ADD, uint64(c.FD), addr)

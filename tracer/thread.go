@@ -42,7 +42,7 @@ type Tracer struct {
 	stops       map[string]uint64
 	injected    uint64
 	restartSig  unix.Signal
-	dying       bool
+	filters     int // seccomp filters that hupt itself is under
 }
 
 // Options are what a Tracer is told when it begins.
@@ -65,6 +65,7 @@ func New(o Options) (*Tracer, error) {
 		portZero:   make(map[uint64]bool),
 		stops:      make(map[string]uint64),
 		restartSig: o.RestartSignal,
+		filters:    filters(os.Getpid()),
 	}
 	t.notes.wake = make(chan struct{}, 1)
 	started := make(chan error)
@@ -107,7 +108,9 @@ func (t *Tracer) hangBell() error {
 	return nil
 }
 
-func (t *Tracer) ring() { unix.Kill(t.bell, unix.SIGUSR1) }
+// ring is for the doorbell's first thread, which alone is traced: the kernel
+// gives a signal to the process to whichever thread is free to take it.
+func (t *Tracer) ring() { unix.Tgkill(t.bell, t.bell, unix.SIGUSR1) }
 
 // Do runs f on the tracer's thread and waits for it. It must not be called
 // from that thread.

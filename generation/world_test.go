@@ -1,0 +1,257 @@
+package generation
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// world is what a machine acts on: processes, sockets, timers, and work that
+// is under way, each so far as the policy can tell. It lets happen what can
+// happen, chosen by pick, and checks what the machine does about it.
+type world struct {
+	m      *Machine
+	policy Policy
+	now    time.Time
+	pick   func(n int) int // a number below n
+	log    []string
+
+	gens    map[int]*popul
+	next    int
+	late    []Event // answers about generations that have gone
+	pending int     // the restart that is to be decided; 0: none
+	stopped bool    // a stop was asked for
+	calm    bool    // only new generations fail, and only before they are confirmed
+	ended   bool
+	bad     string // the first invariant that was broken
+}
+
+// popul is the world's side of a generation: what lives.
+type popul struct {
+	n         int
+	launched  bool // its launch was told
+	procs     []int
+	main      int
+	nextPID   int
+	p         Progress
+	conns     int
+	quiesced  bool
+	confirmed bool
+	draining  bool // connections are being counted
+	told      int  // the last count; -1: none
+	signalled bool
+	killed    bool
+	launching bool
+	quiescing int // answers that are due
+	resuming  int
+	checking  int
+	forgotten bool
+	timers    map[Timer]time.Time
+}
+
+func newWorld(p Policy, pick func(int) int) *world {
+	w := &world{m: New(p), policy: p, pick: pick, next: 1, gens: map[int]*popul{}, now: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)}
+	w.restart()
+	return w
+}
+
+func (w *world) fail(format string, args ...any) {
+	if w.bad == "" {
+		w.bad = fmt.Sprintf(format, args...) + "\n" + strings.Join(w.log, "\n")
+	}
+}
+
+func (w *world) restart() {
+	n := w.next
+	w.next++
+	if n > 1 {
+		w.pending = n
+	}
+	w.step(RestartWanted{N: n})
+}
+
+func (w *world) step(e Event) {
+	if w.ended {
+		return
+	}
+	actions := w.m.Step(e, w.now)
+	w.log = append(w.log, fmt.Sprintf("%T%+v => %s", e, e, actionWords(actions)))
+	for _, a := range actions {
+		w.act(a)
+	}
+	w.check()
+}
+
+// act does what the machine says, and checks that it may say so.
+func (w *world) act(a Action) {
+	switch a := a.(type) {
+	case Launch:
+		old := w.gens[w.m.Serving()]
+		g := &popul{n: a.N, launching: true, told: -1, timers: map[Timer]time.Time{}}
+		if old != nil {
+			g.p.Offered = old.p.Listening
+		}
+		w.gens[a.N] = g
+	case Quiesce:
+		w.mayQuiesce(a.N)
+		w.gens[a.N].quiescing++
+	case Resume:
+		w.gens[a.N].resuming++
+	case Drain:
+		if w.gens[a.N].quiescing > 0 {
+			w.fail("drain of %d before it is quiesced", a.N)
+		}
+		w.gens[a.N].draining, w.gens[a.N].told = true, -1
+	case Signal:
+		w.mayEnd(a.N, "signalled")
+		w.gens[a.N].signalled = true
+	case Kill:
+		w.mayEnd(a.N, "killed")
+		if w.gens[a.N].launched {
+			w.gens[a.N].killed = true
+		}
+	case CheckListening:
+		w.gens[a.N].checking++
+	case SetTimer:
+		w.gens[a.N].timers[a.Timer] = w.now.Add(a.After)
+	case ClearTimer:
+		delete(w.gens[a.N].timers, a.Timer)
+	case Forget:
+		w.gens[a.N].forgotten = true
+		w.forget(a.N)
+	case Report:
+		if a.Kind == "confirmed" {
+			w.gens[a.N].confirmed = true
+		}
+		if a.Cut > 0 && a.Kind != "gone" {
+			w.fail("connections cut by %s", a.Kind)
+		}
+	case Decided:
+		if w.pending == 0 {
+			w.fail("a restart was decided twice")
+		}
+		w.pending = 0
+	case End:
+		if w.ended {
+			w.fail("ended twice")
+		}
+		w.ended = true
+	}
+}
+
+// mayQuiesce: the serving generation only gives way to one that is ready.
+func (w *world) mayQuiesce(n int) {
+	if w.m.Gen(n).Failed {
+		return
+	}
+	next := w.gens[w.pending]
+	if next == nil || w.m.Gen(w.pending) == nil {
+		w.fail("quiesce of %d for nobody", n)
+		return
+	}
+	blind := w.policy.BlindReady && next.p.Listening > 0
+	if !next.p.complete() && !next.p.enough(w.policy.BlindReady) && !blind {
+		w.fail("quiesce of %d for %d, which is not ready: %+v", n, w.pending, next.p)
+	}
+}
+
+// mayEnd: the serving generation is never ended unless a stop was asked for.
+func (w *world) mayEnd(n int, how string) {
+	if n == w.m.Serving() && !w.stopped {
+		w.fail("generation %d was %s while it serves", n, how)
+	}
+	if w.gens[n].forgotten {
+		w.fail("generation %d was %s when it had gone", n, how)
+	}
+}
+
+// forget leaves the answers that are due to come late.
+func (w *world) forget(n int) {
+	g := w.gens[n]
+	for range g.quiescing {
+		w.late = append(w.late, Quiesced{n})
+	}
+	for range g.resuming {
+		w.late = append(w.late, Resumed{n})
+	}
+	for range g.checking {
+		w.late = append(w.late, Listened{n, false})
+	}
+	delete(w.gens, n)
+}
+
+// check is what holds after every step.
+func (w *world) check() {
+	serving := 0
+	for _, g := range w.m.Gens() {
+		if g.Phase == Serving {
+			serving++
+			if g.Number != w.m.Serving() && w.m.restart == nil {
+				w.fail("generation %d is in phase serving, %d serves", g.Number, w.m.Serving())
+			}
+		}
+		if w.gens[g.Number] == nil {
+			w.fail("generation %d was forgotten by the supervisor alone", g.Number)
+		}
+	}
+	if serving > 1 {
+		w.fail("%d generations serve", serving)
+	}
+	if s := w.m.Serving(); s != 0 && w.m.Gen(s) == nil {
+		w.fail("generation %d serves and has gone", s)
+	}
+	if (w.pending != 0) != (w.m.restart != nil) {
+		w.fail("restart %d is pending; the machine's: %+v", w.pending, w.m.restart)
+	}
+	if w.ended && (w.pending != 0 || len(w.m.Gens()) > 0) {
+		w.fail("ended too early")
+	}
+	if w.calm && !w.stopped && !w.ended && !w.accepting() {
+		w.fail("nobody accepts connections")
+	}
+}
+
+// accepting: some generation that nobody told to go has sockets that it waits
+// on and that were not, and are not being, taken from it. Between the crash of
+// a generation on probation and the resume of the one before, connections wait
+// in the held sockets' queues.
+func (w *world) accepting() bool {
+	for _, g := range w.gens {
+		if g.launching || g.resuming > 0 || !g.confirmed && g.n == 1 && g.p.Waiting == 0 {
+			return true
+		}
+		up := g.launched && len(g.procs) > 0 && g.p.Listening > 0 && (g.p.Waiting > 0 || w.policy.BlindReady)
+		if up && !g.quiesced && !g.signalled && !g.killed {
+			return true
+		}
+	}
+	// Its quiesce is under way while its successor has just died.
+	return w.m.restart != nil && w.m.restart.reason != ""
+}
+
+// deadlines are the timers that run, the first to fire first.
+func (w *world) deadlines() []Expired {
+	var all []Expired
+	for _, n := range slices.Sorted(maps.Keys(w.gens)) {
+		for _, t := range slices.Sorted(maps.Keys(w.gens[n].timers)) {
+			all = append(all, Expired{n, t})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Expired) int {
+		return w.gens[a.N].timers[a.Timer].Compare(w.gens[b.N].timers[b.Timer])
+	})
+	return all
+}
+
+// fire lets the next timer run out.
+func (w *world) fire() {
+	e := w.deadlines()[0]
+	at := w.gens[e.N].timers[e.Timer]
+	delete(w.gens[e.N].timers, e.Timer)
+	if at.After(w.now) {
+		w.now = at
+	}
+	w.step(e)
+}

@@ -1,0 +1,53 @@
+package tracer
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// A program that put a seccomp filter on itself may be killed for the calls
+// that hupt makes in it: a sandboxed server that only ever reads and writes
+// does not expect to dup3. PTRACE_O_SUSPEND_SECCOMP (Linux 4.3, built with
+// CONFIG_CHECKPOINT_RESTORE) sets filters aside for so long. It wants
+// CAP_SYS_ADMIN and a tracer that has no filter itself; without it, such a
+// program is better not touched than killed.
+
+// suspendFilters sets the task's filters aside if it has more than hupt's.
+func (i *injection) suspendFilters() error {
+	if filters(i.k.tid) <= i.t.filters+1 {
+		return nil
+	}
+	err := ptrace("PTRACE_SETOPTIONS", unix.PTRACE_SETOPTIONS, i.k.tid, 0, options|unix.PTRACE_O_SUSPEND_SECCOMP)
+	if err != nil && !gone(err) {
+		return fmt.Errorf("process %d has a seccomp filter of its own, and setting it aside wants CAP_SYS_ADMIN: %w", i.k.proc.pid, err)
+	}
+	i.suspended = err == nil
+	return err
+}
+
+func (i *injection) restoreFilters() {
+	if i.suspended {
+		ptrace("PTRACE_SETOPTIONS", unix.PTRACE_SETOPTIONS, i.k.tid, 0, options)
+		i.suspended = false
+	}
+}
+
+// filters is how many seccomp filters task tid has (proc_pid_status(5), Linux
+// 5.9). hupt's own count for every program under it, plus the one of stage 2.
+func filters(tid int) int {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(tid) + "/status")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(b)) {
+		if v, ok := strings.CutPrefix(line, "Seccomp_filters:"); ok {
+			n, _ := strconv.Atoi(strings.TrimSpace(v))
+			return n
+		}
+	}
+	return 0
+}
