@@ -20,7 +20,7 @@ func WriteGitHub(w io.Writer, r *Report) error {
 	var b strings.Builder
 	for _, c := range r.Checks {
 		kind := map[Status]string{Fail: "error", Note: "notice"}[c.Status]
-		if kind == "" {
+		if kind == "" || c.Name == "alive" { // that is told below
 			continue
 		}
 		text := c.Figure

@@ -72,6 +72,8 @@ var none verdict
 
 func judgeReady(m *Measured, l Limits) verdict {
 	switch {
+	case m.ReadyAfter == 0 && m.Ended:
+		return skip("it ended before")
 	case m.ReadyAfter == 0:
 		return fail("not within %s", short(l.ReadyWithin))
 	case l.ReadyWithin > 0 && m.ReadyAfter > l.ReadyWithin:

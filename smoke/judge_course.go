@@ -30,6 +30,8 @@ func judgeRestarts(m *Measured, _ Limits) verdict {
 		slowest = max(slowest, r.Serving)
 	}
 	switch {
+	case len(m.Restarts) == 0 && !m.Complete:
+		return skip("the run ended before the first")
 	case len(done) < len(m.Restarts):
 		return fail("%d of %d", len(done), len(m.Restarts)).with(lines)
 	case len(done) == 0:

@@ -38,7 +38,7 @@ type Options struct {
 	Settle   time.Duration // how long no new socket must appear before the load begins; default 200 ms
 
 	// The restarts.
-	Restarts     int           // default 5, or as many as fit into 10 s; -1: none
+	Restarts     int           // default 5, or as many as fit into 8 s; -1: none
 	Every        time.Duration // from one to the next, at least; default 500 ms
 	ReadyTimeout time.Duration // for the first start and every other; default 10 s
 	DrainTimeout time.Duration // default 5 s
@@ -136,7 +136,7 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	switch {
 	case o.Restarts == 0:
-		o.Restarts, o.atMost = 5, max(10*time.Second, o.Duration)
+		o.Restarts, o.atMost = 5, max(8*time.Second, o.Duration)
 	case o.Restarts < 0:
 		o.Restarts = 0
 	}

@@ -83,6 +83,7 @@ type Measured struct {
 	Left            []Process `json:"left,omitempty"` // alive after the end
 	Stop            Stop      `json:"stop"`
 	Complete        bool      `json:"complete"` // the course went to its end
+	Ended           bool      `json:"ended"`    // the server, or hupt, ended by itself
 
 	Samples []Sample `json:"-"` // every request
 }

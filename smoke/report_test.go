@@ -43,6 +43,17 @@ func sampleReport(outcome Outcome) *Report {
 	return r
 }
 
+func TestUsual(t *testing.T) {
+	for line, want := range map[string]bool{
+		"starting generation 1 (pid 7)": true, "generation 1 serves after 0.31 s": true, "generation 1 is gone after 0.1 s": true,
+		"generation 2 failed after 0.1 s: it exited": false, "server: command not found": false,
+	} {
+		if usual.MatchString(line) != want {
+			t.Errorf("%q: not %v", line, want)
+		}
+	}
+}
+
 func TestJUnit(t *testing.T) {
 	for _, o := range []Outcome{Passed, Failed, Died} {
 		var b bytes.Buffer

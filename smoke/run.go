@@ -136,11 +136,12 @@ func (c *course) report(outcome Outcome, reason string) *Report {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.finish()
+	c.m.Ended = outcome == Died || outcome == WrongUsage || outcome == Forbidden
 	r := &Report{Command: c.o.Command, Began: c.began, Took: time.Since(c.began), Outcome: outcome,
 		Reason: reason, Measured: c.m, Limits: c.o.Limits, Output: c.server.output.last(20)}
 	r.Checks = Judge(&r.Measured, c.o.Limits)
 	if r.Outcome == Died {
-		r.Checks = append([]Check{{"alive", "the server stays alive", Fail, reason, r.Output}}, r.Checks...)
+		r.Checks = append([]Check{{"alive", "the server stays alive", Fail, reason, nil}}, r.Checks...)
 	}
 	if r.Outcome == Passed && len(r.Failures()) > 0 {
 		r.Outcome = Failed

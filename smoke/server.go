@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -223,12 +224,15 @@ var hupts = map[int]struct {
 	127: {WrongUsage, "the command was not found"},
 }
 
+// usual is what hupt tells of every start and end.
+var usual = regexp.MustCompile(`^(starting|stopping) generation|^generation \d+ (serves|is gone)`)
+
 // how tells why hupt run ended before anything was asked of it. hupt's codes
 // count only if it said so itself: a program may exit with them too.
 func (s *server) how() (Outcome, string) {
 	said := ""
 	for _, line := range s.output.last(60) {
-		if rest, ok := strings.CutPrefix(line, "hupt: "); ok {
+		if rest, ok := strings.CutPrefix(line, "hupt: "); ok && !usual.MatchString(rest) {
 			said = rest
 		}
 	}
@@ -239,9 +243,17 @@ func (s *server) how() (Outcome, string) {
 		return h.outcome, said
 	}
 	if said == "" {
-		return Died, fmt.Sprintf("it ended by itself, %s", ending(s.code))
+		return Died, ended(s.code)
 	}
-	return Died, fmt.Sprintf("it ended by itself, %s; hupt says: %s", ending(s.code), said)
+	return Died, fmt.Sprintf("%s; hupt says: %s", ended(s.code), said)
+}
+
+// ended tells how a process ended, as a sentence's beginning.
+func ended(code int) string {
+	if code > 128 && code <= 128+64 {
+		return "it died of " + signalName(code-128)
+	}
+	return fmt.Sprintf("it exited with code %d", code)
 }
 
 // errEnded is what the steps of a run return when the server ended meanwhile.

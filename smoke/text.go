@@ -38,9 +38,15 @@ func WriteText(w io.Writer, r *Report, colour bool) error {
 	}
 	width := 0
 	for _, c := range r.Checks {
+		if c.Status == Skip && r.Reason != "" {
+			continue
+		}
 		width = max(width, len(c.Title))
 	}
 	for _, c := range r.Checks {
+		if c.Status == Skip && r.Reason != "" {
+			continue // it ended early, and the last line says why
+		}
 		fmt.Fprintf(&b, "%s %-*s  %s\n", marks[c.Status][which], width, c.Title, printable(c.Figure))
 		if c.Status == Fail || c.Status == Note {
 			for _, line := range c.Detail {

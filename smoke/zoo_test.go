@@ -100,7 +100,7 @@ func TestZoo(t *testing.T) {
 		"body":         {nil, Failed, map[string]Status{"answers": Fail}, ""},
 		"status":       {nil, Failed, map[string]Status{"answers": Fail}, ""},
 		"slow":         {func(o *Options) { o.Rate = 60 }, Failed, map[string]Status{"latency": Fail}, ""},
-		"exits3":       {nil, Died, map[string]Status{"alive": Fail}, "exit code 3"},
+		"exits3":       {nil, Died, map[string]Status{"alive": Fail}, "exited with code 3"},
 		"never":        {soon, NeverReady, nil, "it listens on nothing"},
 		"stdin":        {soon, NeverReady, nil, "waits to read from its standard input"},
 		"garbage":      {nil, Passed, map[string]Status{"speaks": Note}, ""},

@@ -39,7 +39,7 @@ type smokeCmd struct {
 	Timeout  duration `group:"The load" default:"5s" placeholder:"5s" help:"How long an answer may take."`
 	Settle   duration `group:"The load" default:"200ms" placeholder:"200ms" help:"For how long no new socket must appear before it begins."`
 
-	Restarts     *int     `group:"The restarts" placeholder:"5" help:"How many; by default 5, or as many as fit into 10 s."`
+	Restarts     *int     `group:"The restarts" placeholder:"5" help:"How many; by default 5, or as many as fit into 8 s."`
 	Every        duration `group:"The restarts" default:"500ms" placeholder:"500ms" help:"From one to the next, at least."`
 	ReadyTimeout duration `group:"The restarts" default:"10s" placeholder:"10s" help:"How long a start may take."`
 	DrainTimeout deadline `group:"The restarts" default:"5s" placeholder:"5s" help:"How long an old version may finish its connections; negative or never: as long as it wants."`
