@@ -259,8 +259,17 @@ func TestPolicy(t *testing.T) {
 	exit 1 main last 137    => forget 1, end 137`,
 		"stop while the next one starts": starting + `
 	stop 15                 => say failed 2 (the instance was told to stop), decided failed, say stopping 1, signal 1 15, timer kill 1 10s, say killed 2 (it was still starting), kill 2
+	progress 2 1/1/1/1      =>
 	exit 2 main last 137    => forget 2
 	exit 1 main last 0      => say gone 1, forget 1, end 0`,
+		"stop while the next one is launched, which fails": running + `
+	restart 2               => launch 2
+	stop 15                 => say failed 2 (the instance was told to stop), decided failed, say stopping 1, signal 1 15, timer kill 1 10s, say killed 2 (it was still starting), kill 2
+	launch-failed 2 why     =>
+	exit 1 main last 0      => say gone 1, forget 1, end 0`,
+		"stop at once while one drains": confirmed + `
+	stop now                => say killed 1 left=3 (told to stop at once), kill 1, say killed 2 (told to stop at once), kill 2
+	counted 1 0             =>`,
 		"stop while the old one is quiesced": quiescing + `
 	stop 15                 => say failed 2 (the instance was told to stop), decided failed, say stopping 1, signal 1 15, timer kill 1 10s, say killed 2 (it was still starting), kill 2
 	quiesced 1              =>

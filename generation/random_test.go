@@ -239,9 +239,9 @@ func randomPolicy(pick func(int) int) Policy {
 // TestRandom plays worlds in which anything happens at any time, and worlds
 // that are calm: there, at every moment somebody accepts connections.
 func TestRandom(t *testing.T) {
-	worlds := 20000
+	worlds := 5000
 	if testing.Short() {
-		worlds = 2000
+		worlds = 500
 	}
 	for seed := range worlds {
 		r := rand.New(rand.NewPCG(uint64(seed), 0))

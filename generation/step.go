@@ -125,6 +125,7 @@ func (s *step) progressed(g *Gen, p Progress) {
 	first := g.Progress.Listening == 0 && p.Listening > 0
 	g.Progress = p
 	switch {
+	case g.Phase == Starting && !s.isNew(g): // being killed
 	case g.Phase == Starting && p.complete():
 		s.ready(g)
 	case g.Phase == Starting:
