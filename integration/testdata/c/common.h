@@ -133,7 +133,10 @@ static void write_all(int fd, const char *p, size_t n) {
 	while (n > 0) {
 		ssize_t sent = send(fd, p, n, MSG_NOSIGNAL);
 		if (sent < 0 && errno == EINTR) continue;
-		if (sent <= 0) return;
+		if (sent <= 0) {
+			fprintf(stderr, "send: %s\n", strerror(errno));
+			return;
+		}
 		p += sent;
 		n -= sent;
 	}
@@ -162,6 +165,7 @@ static void serve_blocking(int fd) {
 		ssize_t n = read(fd, buf + have, sizeof buf - 1 - have);
 		if (n < 0 && errno == EINTR) continue;
 		if (n <= 0) {
+			if (n < 0 || have) fprintf(stderr, "read of a request: %s after %zu bytes\n", n < 0 ? strerror(errno) : "end", have);
 			close(fd);
 			return;
 		}

@@ -49,6 +49,15 @@ static void *clones(void *unused) {
 	for (;; usleep(200)) pthread_join(start(nothing), NULL);
 	return unused;
 }
+/* ended says how a child of ours ended. TERM may have been for all of us. */
+static void ended(const char *what, pid_t child) {
+	int status = 0;
+	if (child < 0 || waitpid(child, &status, 0) != child) die(what);
+	if (!status || (WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM)) return;
+	fprintf(stderr, "a child of ours failed: %s: status %x\n", what, status);
+	exit(2);
+}
+
 static void *forks(void *unused) {
 	for (;; usleep(500)) {
 		pid_t child = fork();
@@ -56,8 +65,7 @@ static void *forks(void *unused) {
 			execl("/bin/true", "true", (char *)NULL);
 			_exit(1);
 		}
-		int status;
-		if (child > 0 && (waitpid(child, &status, 0) != child || status)) die("a child of ours failed");
+		ended("fork", child);
 	}
 	return unused;
 }
@@ -70,8 +78,7 @@ static void *vforks(void *unused) {
 			execl("/bin/true", "true", (char *)NULL);
 			_exit(1);
 		}
-		int status;
-		if (child > 0 && (waitpid(child, &status, 0) != child || status)) die("a vforked child of ours failed");
+		ended("vfork", child);
 	}
 	return unused;
 }
