@@ -32,6 +32,13 @@ type streams struct {
 	out, err io.Writer
 }
 
+// commandLine is what hupt was called with. kong makes text of what it parses,
+// and a program's arguments need not be text.
+type commandLine []string
+
+// tail is its last n words.
+func (l commandLine) tail(n int) []string { return l[len(l)-n:] }
+
 // cli is the command line; each command has a file of its own.
 type cli struct {
 	Run     runCmd     `cmd:"" help:"Run a program so that it can be restarted without losing a connection."`
@@ -57,7 +64,7 @@ func run(args []string, std *streams) int {
 		kong.Help(help),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.Vars{"version": version()},
-		kong.Bind(std),
+		kong.Bind(std, commandLine(args)),
 	)
 	if err != nil {
 		panic(err) // the struct tags are wrong

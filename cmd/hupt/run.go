@@ -33,7 +33,9 @@ type instance interface {
 }
 
 // Run runs the program until it ends.
-func (c *runCmd) Run(std *streams) error {
+func (c *runCmd) Run(std *streams, line commandLine) error {
+	// All that follows the first positional argument is the command.
+	c.Command = line.tail(len(c.Command))
 	config, err := c.config()
 	if err != nil {
 		return err
