@@ -27,7 +27,7 @@ func TestParseInet(t *testing.T) {
 			t.Errorf("%v, want %s", got[i].local, want)
 		}
 	}
-	if got[0].inode != 4242 || got[0].state != tcpListen || got[2].state != tcpEstablished {
+	if got[0].inode != 4242 || got[0].state != 10 || got[2].state != 1 {
 		t.Errorf("%+v", got)
 	}
 }
@@ -79,7 +79,7 @@ func TestListening(t *testing.T) {
 		}
 	}()
 	target := Target{Socket: Socket{Network: "tcp4", Address: l4.Addr().String()}, Dial: l4.Addr().String()}
-	who := holder(target, os.Getpid(), func() []int { return []int{os.Getpid()} }, time.Second)
+	who := holder(target, func() []int { return []int{os.Getpid()} }, time.Second)
 	if !slices.Contains(who, os.Getpid()) {
 		t.Errorf("held by %v, not %d", who, os.Getpid())
 	}
@@ -90,7 +90,7 @@ func TestListening(t *testing.T) {
 	}
 	defer quiet.Close()
 	target.Dial = quiet.Addr().String()
-	if who := holder(target, os.Getpid(), func() []int { return []int{os.Getpid()} }, 50*time.Millisecond); len(who) != 0 {
+	if who := holder(target, func() []int { return []int{os.Getpid()} }, 50*time.Millisecond); len(who) != 0 {
 		t.Errorf("one that waits for accept is held by %v", who)
 	}
 }

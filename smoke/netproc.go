@@ -9,16 +9,16 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"hupt/fdtable"
 )
 
-// The states in /proc/net/tcp and udp.
-const (
-	tcpEstablished = 1
-	udpUnconnected = 7
-	tcpListen      = 10
-)
+// udpUnconnected is the state in /proc/net/udp of a socket that is bound only.
+const udpUnconnected = 7
 
-// inetSocket is one line of /proc/PID/net/{tcp,tcp6,udp,udp6}.
+// inetSocket is one line of /proc/PID/net/{udp,udp6}, or tcp.
 type inetSocket struct {
 	local, remote netip.AddrPort
 	state         uint64
@@ -119,13 +119,22 @@ func listening(pids []int) []Socket {
 			break
 		}
 	}
-	for file, network := range map[string]string{"tcp": "tcp4", "tcp6": "tcp6", "udp": "udp4", "udp6": "udp6"} {
-		want := uint64(tcpListen)
-		if network[0] == 'u' {
-			want = udpUnconnected
+	// Not /proc/net/tcp: a machine that answers many clients has 100,000
+	// lines of TIME_WAIT in it.
+	tcp, err := fdtable.Dump(fdtable.Listening, 0)
+	if err != nil {
+		return nil
+	}
+	for _, s := range tcp {
+		network := "tcp4"
+		if s.Family == unix.AF_INET6 {
+			network = "tcp6"
 		}
+		add(network, s.Local.String(), s.Inode)
+	}
+	for file, network := range map[string]string{"udp": "udp4", "udp6": "udp6"} {
 		for _, s := range inetSockets(ns, file) {
-			if s.state == want && s.local.Port() != 0 {
+			if s.state == udpUnconnected && s.local.Port() != 0 {
 				add(network, s.local.String(), s.inode)
 			}
 		}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"hupt/fdtable"
 )
 
 // sortSockets puts TCP before Unix before UDP, and each by address.
@@ -26,9 +28,8 @@ func sortSockets(list []Socket) {
 
 // holder opens a connection to a TCP target and returns which of the processes
 // that pids lists have its server's end, as the kernel tells: no answer has to
-// say who gave it. Nobody within the time gives none. ns is a process in the
-// server's network namespace.
-func holder(t Target, ns int, pids func() []int, within time.Duration) []int {
+// say who gave it. Nobody within the time gives none.
+func holder(t Target, pids func() []int, within time.Duration) []int {
 	if t.Network != "tcp4" && t.Network != "tcp6" {
 		return nil
 	}
@@ -44,7 +45,7 @@ func holder(t Target, ns int, pids func() []int, within time.Duration) []int {
 	server := conn.RemoteAddr().(*net.TCPAddr).AddrPort()
 	wait := 2 * time.Millisecond
 	for end := time.Now().Add(within); time.Now().Before(end); time.Sleep(wait) {
-		inode := accepted(ns, server, us)
+		inode := accepted(server, us)
 		if inode == 0 {
 			continue
 		}
@@ -58,13 +59,15 @@ func holder(t Target, ns int, pids func() []int, within time.Duration) []int {
 
 // accepted returns the inode of the socket with these ends. One that waits for
 // its accept() has none.
-func accepted(pid int, local, remote netip.AddrPort) uint64 {
+func accepted(local, remote netip.AddrPort) uint64 {
 	plain := func(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
-	for _, file := range []string{"tcp", "tcp6"} {
-		for _, s := range inetSockets(pid, file) {
-			if s.inode != 0 && plain(s.local) == plain(local) && plain(s.remote) == plain(remote) {
-				return s.inode
-			}
+	list, err := fdtable.Dump(fdtable.Connected, local.Port())
+	if err != nil {
+		return 0
+	}
+	for _, s := range list {
+		if s.Inode != 0 && plain(s.Local) == plain(local) && plain(s.Remote) == plain(remote) {
+			return s.Inode
 		}
 	}
 	return 0

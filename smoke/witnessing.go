@@ -20,7 +20,7 @@ func (c *course) seeWhoServes(ctx context.Context, f *follower) {
 			continue
 		}
 		for range witnesses {
-			who := holder(t, c.server.pid, func() []int { return descendants(c.server.pid) }, 500*time.Millisecond)
+			who := holder(t, func() []int { return c.everyPID(ctx) }, 500*time.Millisecond)
 			if len(who) == 0 {
 				continue
 			}
@@ -31,6 +31,24 @@ func (c *course) seeWhoServes(ctx context.Context, f *follower) {
 		}
 	}
 	f.update(func(r *Restart) { r.Witnesses, r.ByOther = tried, other })
+}
+
+// everyPID lists the processes of all generations: those that hupt knows, and
+// those that were born since.
+func (c *course) everyPID(ctx context.Context) []int {
+	list := descendants(c.server.pid)
+	st, err := c.server.status(ctx)
+	if err != nil {
+		return list
+	}
+	for _, g := range st.Generations {
+		for _, pid := range g.PIDs {
+			if !slices.Contains(list, pid) {
+				list = append(list, pid)
+			}
+		}
+	}
+	return list
 }
 
 func (c *course) seeSockets(ctx context.Context, f *follower) {
