@@ -216,6 +216,23 @@ func (i *instance) restart(args ...string) {
 	}
 }
 
+// restartEvents restarts and returns what hupt restart told until it was done.
+func (i *instance) restartEvents() (events []supervisor.Event) {
+	i.t.Helper()
+	out, code := i.hupt("restart", "--json")
+	if code != 0 {
+		i.t.Fatalf("hupt restart: exit code %d\n%s\n%s", code, out, i.tail())
+	}
+	for line := range strings.Lines(out) {
+		var e supervisor.Event
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			i.t.Fatalf("hupt restart --json: %v in %s", err, line)
+		}
+		events = append(events, e)
+	}
+	return events
+}
+
 // status asks for the instance's status.
 func (i *instance) status() supervisor.Status {
 	i.t.Helper()

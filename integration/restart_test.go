@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"hupt/load"
+	"hupt/supervisor"
 )
 
 // TestRestartUnderLoad: every server, restarted over and over under clients
@@ -56,29 +57,28 @@ func TestRestartWithSlowRequests(t *testing.T) {
 			i := start(s)
 			slow := begin(t, s.slow(slowMillis))
 			seen := newLineage(i)
-			most := 0
+			least := clients
 			for n := 1; n <= scale(slowRestarts); n++ {
 				// Some are just beginning, some are about to end.
 				time.Sleep(slowMillis * 7 / 10 * time.Millisecond)
 				version := fmt.Sprintf("v%d", n)
 				s.deploy(version)
 				slow.SetPhase(version)
-				i.restart()
-				slow.SetPhase("")
-				for _, g := range i.status().Generations {
-					if g.State != "serving" {
-						most = max(most, g.Connections)
+				inFlight := 0
+				for _, e := range i.restartEvents() {
+					if e.Kind == supervisor.EventDraining {
+						inFlight = max(inFlight, e.Connections)
 					}
 				}
+				slow.SetPhase("")
+				least = min(least, inFlight)
 				seen.isNew(s, version)
 			}
 			r := slow.Stop()
 			noneFailed(t, fmt.Sprintf("%s, %d restarts with requests of %d ms in flight", v.name, scale(slowRestarts), slowMillis), r)
-			if least := int64(clients * scale(slowRestarts) / 2); r.Requests < least {
-				t.Errorf("only %d requests: fewer than %d can't have been in flight at each restart", r.Requests, least)
-			}
-			if most == 0 {
-				t.Error("no old generation ever had a connection left after its restart")
+			t.Logf("connections in flight when the old generation was quiesced: never fewer than %d", least)
+			if least == 0 {
+				t.Error("a restart had no request in flight")
 			}
 			if status := i.status(); status.Cut != 0 {
 				t.Errorf("hupt says that %d connections were cut", status.Cut)
