@@ -2,7 +2,6 @@ package stage2
 
 import (
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -20,14 +19,12 @@ func lookup(name string, env []string) (string, error) {
 		return name, executable(name)
 	}
 	found := error(syscall.ENOENT)
-	for _, dir := range filepath.SplitList(pathOf(env)) {
+	for dir := range strings.SplitSeq(pathOf(env), ":") {
 		if dir == "" {
-			dir = "."
+			dir = "." // so is an empty PATH
 		}
-		p := filepath.Join(dir, name)
-		if !strings.Contains(p, "/") {
-			p = "./" + p
-		}
+		// Not cleaned: the kernel follows a symlink before it goes back by a "..".
+		p := dir + "/" + name
 		err := executable(p)
 		if err == nil {
 			return p, nil
@@ -39,10 +36,11 @@ func lookup(name string, env []string) (string, error) {
 	return name, found
 }
 
-// pathOf is the PATH of env, or what execvp(3) takes where there is none.
+// pathOf is the PATH of env, the first of several as with getenv(3), or what
+// execvp(3) takes where there is none.
 func pathOf(env []string) string {
-	for i := len(env) - 1; i >= 0; i-- {
-		if v, ok := strings.CutPrefix(env[i], "PATH="); ok {
+	for _, e := range env {
+		if v, ok := strings.CutPrefix(e, "PATH="); ok {
 			return v
 		}
 	}
