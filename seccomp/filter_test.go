@@ -1,0 +1,144 @@
+package seccomp
+
+import (
+	"encoding/binary"
+	"fmt"
+	"syscall"
+	"testing"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// What a filter answers, seccomp(2).
+const (
+	retErrno = 0x00050000
+	retTrace = 0x7ff00000
+	retAllow = 0x7fff0000
+)
+
+// Architectures, linux/audit.h.
+const (
+	archX86_64  = 0xc000003e
+	archI386    = 0x40000003
+	archAArch64 = 0xc00000b7
+)
+
+// verdict runs the filter as the kernel would for one call.
+func verdict(t *testing.T, o Options, arch uint32, nr int, args ...uint64) int {
+	t.Helper()
+	p := policy(o)
+	program, err := p.Assemble()
+	if err != nil {
+		t.Fatal(err)
+	}
+	vm, err := bpf.NewVM(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// struct seccomp_data. The kernel's loads have the machine's order, the
+	// VM's the network's, so each word of 32 bits is put as the VM reads it.
+	data := make([]byte, 64)
+	binary.BigEndian.PutUint32(data, uint32(nr))
+	binary.BigEndian.PutUint32(data[4:], arch)
+	for n, arg := range args {
+		binary.BigEndian.PutUint32(data[16+8*n:], uint32(arg))
+		binary.BigEndian.PutUint32(data[20+8*n:], uint32(arg>>32))
+	}
+	got, err := vm.Run(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func TestFilter(t *testing.T) {
+	for _, o := range []Options{{}, {AllowIOUring: true}} {
+		ring := retErrno | int(syscall.ENOSYS)
+		if o.AllowIOUring {
+			ring = retAllow
+		}
+		for _, c := range []struct {
+			name string
+			nr   int
+			want int
+		}{
+			{"bind", unix.SYS_BIND, retTrace},
+			{"listen", unix.SYS_LISTEN, retTrace},
+			{"io_uring_setup", unix.SYS_IO_URING_SETUP, ring},
+			// Not one call on the way of a request stops.
+			{"accept", unix.SYS_ACCEPT, retAllow},
+			{"accept4", unix.SYS_ACCEPT4, retAllow},
+			{"read", unix.SYS_READ, retAllow},
+			{"readv", unix.SYS_READV, retAllow},
+			{"recvfrom", unix.SYS_RECVFROM, retAllow},
+			{"recvmsg", unix.SYS_RECVMSG, retAllow},
+			{"write", unix.SYS_WRITE, retAllow},
+			{"writev", unix.SYS_WRITEV, retAllow},
+			{"sendto", unix.SYS_SENDTO, retAllow},
+			{"sendmsg", unix.SYS_SENDMSG, retAllow},
+			{"sendfile", unix.SYS_SENDFILE, retAllow},
+			{"close", unix.SYS_CLOSE, retAllow},
+			{"shutdown", unix.SYS_SHUTDOWN, retAllow},
+			{"epoll_wait", unix.SYS_EPOLL_WAIT, retAllow},
+			{"epoll_pwait", unix.SYS_EPOLL_PWAIT, retAllow},
+			{"epoll_ctl", unix.SYS_EPOLL_CTL, retAllow},
+			{"poll", unix.SYS_POLL, retAllow},
+			{"select", unix.SYS_SELECT, retAllow},
+			{"futex", unix.SYS_FUTEX, retAllow},
+			{"socket", unix.SYS_SOCKET, retAllow},
+			{"connect", unix.SYS_CONNECT, retAllow},
+			{"dup3", unix.SYS_DUP3, retAllow},
+			{"clone", unix.SYS_CLONE, retAllow},
+			{"execve", unix.SYS_EXECVE, retAllow},
+			{"io_uring_enter", unix.SYS_IO_URING_ENTER, retAllow},
+		} {
+			if got := verdict(t, o, archX86_64, c.nr, 3, 1<<40, 16); got != c.want {
+				t.Errorf("%+v: %s gives %#x, not %#x", o, c.name, got, c.want)
+			}
+		}
+	}
+}
+
+// TestFilterOnAllCalls: what is not named passes, whatever its number.
+func TestFilterOnAllCalls(t *testing.T) {
+	named := map[int]bool{unix.SYS_BIND: true, unix.SYS_LISTEN: true, unix.SYS_IO_URING_SETUP: true}
+	for nr := range 600 {
+		if got := verdict(t, Options{}, archX86_64, nr); (got == retAllow) == named[nr] {
+			t.Errorf("call %d gives %#x", nr, got)
+		}
+	}
+}
+
+// TestForeignCalls: int 0x80 has other numbers, so nothing may be concluded
+// from them; no call of x32 is handled, and it does as on a kernel without it.
+func TestForeignCalls(t *testing.T) {
+	const x32 = 1 << 30 // __X32_SYSCALL_BIT
+	for _, nr := range []int{unix.SYS_BIND, unix.SYS_LISTEN, unix.SYS_IO_URING_SETUP, 102, 361, 363, 425} {
+		for _, arch := range []uint32{archI386, archAArch64, 0} {
+			if got := verdict(t, Options{}, arch, nr); got != retAllow {
+				t.Errorf("call %d of architecture %#x gives %#x", nr, arch, got)
+			}
+		}
+		if got := verdict(t, Options{}, archX86_64, nr|x32); got != retAllow && got != retErrno|int(syscall.ENOSYS) {
+			t.Errorf("call %d of x32 gives %#x", nr, got)
+		}
+	}
+}
+
+// TestLength: the filter runs at every system call that the kernel does not
+// know the verdict of.
+func TestLength(t *testing.T) {
+	p := policy(Options{})
+	program, err := p.Assemble()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(program) > 20 {
+		listing := ""
+		for n, i := range program {
+			listing += fmt.Sprintf("%3d %v\n", n, i)
+		}
+		t.Errorf("%d instructions\n%s", len(program), listing)
+	}
+}
