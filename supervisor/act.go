@@ -24,7 +24,9 @@ func (s *Supervisor) act(a generation.Action) {
 		}
 	case generation.Drain:
 		if g := s.gens[a.N]; g != nil {
-			go s.drain(g)
+			g.endDrain()
+			g.draining = make(chan struct{})
+			go s.drain(g, g.draining)
 		}
 	case generation.Signal:
 		s.signal(a)
@@ -108,7 +110,7 @@ func (s *Supervisor) forget(n int) {
 	for _, t := range g.timers {
 		t.Stop()
 	}
-	close(g.quit)
+	g.endDrain()
 	delete(s.gens, n)
 	if g.traced != nil {
 		s.tracer.Forget(g.traced)
@@ -192,6 +194,7 @@ func (s *Supervisor) resume(n int) {
 	if g == nil {
 		return
 	}
+	g.endDrain()
 	go func() {
 		for {
 			left, err := s.tracer.Resume(g.traced, g.held)

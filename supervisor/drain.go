@@ -17,13 +17,14 @@ const (
 	pokeTick     = 100 * time.Millisecond
 )
 
-// drain counts the connections of a quiesced generation until it has gone. No
+// drain counts the connections of a quiesced generation until over is closed. No
 // new one can appear, so the set of their inodes is taken once, and watched
 // while it shrinks. What was on its way between two processes, in the queue of
 // a Unix socket, is found when the set is empty and taken anew.
-func (s *Supervisor) drain(g *gen) {
+func (s *Supervisor) drain(g *gen, over <-chan struct{}) {
 	var set map[uint64]bool
 	last := -1
+	unfinished := g.unfinished
 	poked := time.Now()
 	for {
 		began := time.Now()
@@ -42,9 +43,9 @@ func (s *Supervisor) drain(g *gen) {
 		}
 		if time.Since(poked) >= pokeTick {
 			poked = time.Now()
-			if g.unfinished {
-				left, err := s.tracer.Quiesce(g.traced, g.held)
-				g.unfinished = err == nil && len(left) > 0
+			if unfinished {
+				left, err := s.tracer.QuiesceRest(g.traced, g.held)
+				unfinished = err == nil && len(left) > 0
 			}
 			if last > 0 {
 				s.tracer.Poke(g.traced)
@@ -52,7 +53,7 @@ func (s *Supervisor) drain(g *gen) {
 		}
 		pause := min(max(drainTick, drainCost*time.Since(began)), drainTickMax)
 		select {
-		case <-g.quit:
+		case <-over:
 			return
 		case <-s.done:
 			return

@@ -16,7 +16,7 @@ import (
 
 // launch starts generation n, which is to take over from the serving one.
 func (s *Supervisor) launch(n int) {
-	g := &gen{n: n, started: time.Now(), timers: make(map[generation.Timer]*time.Timer), quit: make(chan struct{})}
+	g := &gen{n: n, started: time.Now(), timers: make(map[generation.Timer]*time.Timer)}
 	s.gens[n] = g
 	old := s.gens[s.machine.Serving()]
 	h := &handover{next: n}

@@ -17,8 +17,12 @@ func (s *Supervisor) begin(o RestartOptions) error {
 	if busy := s.machine.Busy(); busy != "" {
 		return fmt.Errorf("%w: %s", ErrBusy, busy)
 	}
-	if s.machine.Serving() == 0 {
+	switch {
+	case s.machine.Serving() != 0:
+	case s.next == 2:
 		return fmt.Errorf("%w: generation 1 is starting", ErrBusy)
+	default:
+		return fmt.Errorf("%w: no generation of it serves any more", ErrStopping)
 	}
 	s.step(generation.RestartWanted{N: s.take(), ReadyTimeout: o.ReadyTimeout})
 	return nil

@@ -28,6 +28,12 @@ func (s *Supervisor) catch() <-chan os.Signal {
 			unix.SIGILL, unix.SIGTRAP, unix.SIGABRT, unix.SIGBUS, unix.SIGFPE, unix.SIGSEGV,
 			unix.SIGSYS, unix.SIGPROF, 32, 33, 34:
 			continue
+		case unix.SIGINT, unix.SIGQUIT, unix.SIGTERM:
+			// A script's background job has Ctrl-C ignored: so does the program.
+			if s.signals.Ignored&(1<<(n-1)) != 0 {
+				signal.Ignore(n)
+				continue
+			}
 		}
 		signal.Notify(c, n)
 	}

@@ -24,6 +24,7 @@ type Tracer interface {
 	Launch(number int, spec stage2.Spec, held []*tracer.Held) (*tracer.Generation, error)
 	Snapshot(g *tracer.Generation, have []*tracer.Held) ([]*tracer.Held, error)
 	Quiesce(g *tracer.Generation, held []*tracer.Held) (left []int, err error)
+	QuiesceRest(g *tracer.Generation, held []*tracer.Held) (left []int, err error)
 	Resume(g *tracer.Generation, held []*tracer.Held) (left []int, err error)
 	Settle(g *tracer.Generation)
 	Poke(g *tracer.Generation)
@@ -81,10 +82,17 @@ type gen struct {
 	held    []*tracer.Held
 	serves  []tracer.Name // what it was listening on when it was quiesced
 	// unfinished: some process did not stop for the quiesce. Written before
-	// Quiesced is told, and by the drain afterwards.
+	// Quiesced is told, read by the drain that follows.
 	unfinished bool
 	timers     map[generation.Timer]*time.Timer
-	quit       chan struct{} // closed when it has gone
+	draining   chan struct{} // closed when its drain is over; nil: it does not drain
+}
+
+func (g *gen) endDrain() {
+	if g.draining != nil {
+		close(g.draining)
+		g.draining = nil
+	}
 }
 
 // handover is the held sockets of a restart: they pass from old to next.

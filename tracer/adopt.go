@@ -152,6 +152,10 @@ func (t *Tracer) adopt(k *task, fd int, o *offer) error {
 	g := k.proc.gen
 	o.taken, o.nonBlock = true, flags.NonBlock
 	t.portZero[o.held.Inode] = o.held.PortZero
+	// It listens already, and a program that asks (SO_ACCEPTCONN, as HAProxy
+	// does) need not call listen().
+	g.listening[o.held.Inode] = true
+	t.watch(g)
 	if err := i.endAtCall(0); err != nil {
 		return err
 	}

@@ -24,7 +24,8 @@ type Generation struct {
 	watching  bool            // its tasks stop at every system call, until they wait on what they listen on
 	settled   bool            // it serves: a bind's result is nobody's concern any more
 
-	dummies map[uint64]*dummy // by the inode of the held socket that each stands in for
+	quiesced bool
+	dummies  map[uint64]*dummy // by the inode of the held socket that each stands in for
 }
 
 // offer is a held socket offered to a generation.

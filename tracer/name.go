@@ -11,7 +11,7 @@ import (
 // inet reports whether family is one whose sockets are handed over.
 func inet(family int) bool { return family == unix.AF_INET || family == unix.AF_INET6 }
 
-// nameOf reads the kind of socket that hupt's descriptor fd is; its address is
+// kindOf reads the kind of socket that hupt's descriptor fd is; its address is
 // left to the caller.
 func kindOf(fd int) (Name, error) {
 	var n Name
@@ -23,6 +23,11 @@ func kindOf(fd int) (Name, error) {
 		if *o.v, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, o.opt); err != nil {
 			return n, os.NewSyscallError("getsockopt", err)
 		}
+	}
+	// Multipath TCP serves TCP clients as it is, and is what Go's listeners are
+	// since 1.24: a program built by another toolchain means the same port.
+	if n.Protocol == unix.IPPROTO_MPTCP {
+		n.Protocol = unix.IPPROTO_TCP
 	}
 	if n.Family == unix.AF_INET6 {
 		v, err := unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY)

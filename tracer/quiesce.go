@@ -19,28 +19,45 @@ import (
 // own sockets had before they were swapped for them.
 func (t *Tracer) Quiesce(g *Generation, held []*Held) (left []int, err error) {
 	t.Do(func() {
-		swap := make(map[uint64]int)
-		for _, h := range held {
-			d := g.dummies[h.Inode]
-			if d == nil {
-				if d, err = newDummy(h); err != nil {
-					return
-				}
-				if g.dummies == nil {
-					g.dummies = make(map[uint64]*dummy)
-				}
-				g.dummies[h.Inode] = d
-			}
-			swap[h.Inode] = d.fd
-		}
-		left, err = t.swap(g, swap)
+		g.quiesced = true
+		left, err = t.quiesce(g, held)
 	})
 	return left, err
+}
+
+// QuiesceRest is Quiesce for processes that were left over. It does nothing if
+// g was resumed meanwhile.
+func (t *Tracer) QuiesceRest(g *Generation, held []*Held) (left []int, err error) {
+	t.Do(func() {
+		if g.quiesced {
+			left, err = t.quiesce(g, held)
+		}
+	})
+	return left, err
+}
+
+func (t *Tracer) quiesce(g *Generation, held []*Held) (left []int, err error) {
+	swap := make(map[uint64]int)
+	for _, h := range held {
+		d := g.dummies[h.Inode]
+		if d == nil {
+			if d, err = newDummy(h); err != nil {
+				return nil, err
+			}
+			if g.dummies == nil {
+				g.dummies = make(map[uint64]*dummy)
+			}
+			g.dummies[h.Inode] = d
+		}
+		swap[h.Inode] = d.fd
+	}
+	return t.swap(g, swap)
 }
 
 // Resume undoes a Quiesce: the dummies are swapped for the held sockets again.
 func (t *Tracer) Resume(g *Generation, held []*Held) (left []int, err error) {
 	t.Do(func() {
+		g.quiesced = false
 		swap := make(map[uint64]int)
 		for _, h := range held {
 			if d := g.dummies[h.Inode]; d != nil {

@@ -8,10 +8,10 @@ import (
 
 // How hupt knows that a generation really accepts.
 //
-// From listen() on an adopted or new socket until some task waits for
+// From the adoption of a socket, or listen() on a new one, until some task waits for
 // connections on it, every system call of the generation stops. That is slow,
-// but it lasts from the listen() to the wait that follows it, a handful of
-// calls in most programs; and it is the only way that does not guess. A look
+// but it lasts from there to the wait that follows, a handful of calls in most
+// programs; and it is the only way that does not guess. A look
 // at /proc would see a registration in an epoll set, but Go registers in
 // net.Listen, which may be seconds before anything calls Accept; and trapping
 // accept by the filter would cost for ever after, since no filter can be taken
