@@ -3,6 +3,7 @@ package tracer
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -44,10 +45,20 @@ func (t *Tracer) onBind(k *task, si syscallInfo) {
 		return
 	}
 	if addr.Port() == 0 {
-		t.portZero[inode] = true
+		t.boundZero(inode)
 	}
 	t.watchResult(k, "bind "+addr.String())
 	t.resume(k, 0)
+}
+
+// boundZero remembers that a socket's bind asked for port 0, until it listens.
+// Most never do: clients bind so, too, and their sockets must not pile up here.
+func (t *Tracer) boundZero(inode uint64) {
+	const limit = 1024
+	if len(t.zeroBinds) >= limit {
+		clear(t.zeroBinds)
+	}
+	t.zeroBinds[inode] = true
 }
 
 // watchResult tells the supervisor if the call that k is about to make fails,
@@ -70,7 +81,8 @@ func (t *Tracer) watchResult(k *task, call string) {
 // that were bound so.
 func (t *Tracer) offerFor(k *task, fd, family int, addr netip.AddrPort) *offer {
 	g := k.proc.gen
-	if len(g.offers) == 0 || !inet(family) {
+	open := slices.ContainsFunc(g.offers, func(o *offer) bool { return o.held.FD >= 0 })
+	if !open || !inet(family) {
 		return nil
 	}
 	local, err := takeFD(k.proc.pid, fd)

@@ -2,6 +2,7 @@ package tracer
 
 import (
 	"fmt"
+	"maps"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -29,6 +30,7 @@ func (t *Tracer) Snapshot(g *Generation, have []*Held) (held []*Held, err error)
 	}
 	seen := make(map[uint64]bool)
 	t.Do(func() {
+		maps.DeleteFunc(t.portZero, func(inode uint64, _ bool) bool { return !isListening[inode] })
 		for pid := range g.procs {
 			sockets, e := fdtable.Sockets(pid)
 			if e != nil {

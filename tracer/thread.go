@@ -38,7 +38,8 @@ type Tracer struct {
 	procs       map[int]*process
 	generations []*Generation
 	strays      map[int]unix.WaitStatus // stops of tasks whose generation is not known yet
-	portZero    map[uint64]bool         // inodes of sockets whose bind asked for port 0
+	zeroBinds   map[uint64]bool         // inodes of sockets whose bind asked for port 0
+	portZero    map[uint64]bool         // those of them that listen
 	stops       map[string]uint64
 	injected    uint64
 	restartSig  unix.Signal
@@ -62,6 +63,7 @@ func New(o Options) (*Tracer, error) {
 		tasks:      make(map[int]*task),
 		procs:      make(map[int]*process),
 		strays:     make(map[int]unix.WaitStatus),
+		zeroBinds:  make(map[uint64]bool),
 		portZero:   make(map[uint64]bool),
 		stops:      make(map[string]uint64),
 		restartSig: o.RestartSignal,

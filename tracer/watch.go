@@ -21,6 +21,10 @@ import (
 func (t *Tracer) onListen(k *task, si syscallInfo) {
 	g := k.proc.gen
 	inode, ok := fdtable.SocketInode(k.tid, int(int32(si.Args[0])))
+	if t.zeroBinds[inode] {
+		delete(t.zeroBinds, inode)
+		t.portZero[inode] = true
+	}
 	if ok && !g.settled && !g.listening[inode] {
 		if fd, err := takeFD(k.proc.pid, int(int32(si.Args[0]))); err == nil {
 			n, err := kindOf(fd)
