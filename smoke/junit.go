@@ -2,9 +2,9 @@ package smoke
 
 import (
 	"encoding/xml"
+	"fmt"
 	"io"
 	"strings"
-	"time"
 )
 
 // The elements of JUnit's XML that CI systems read.
@@ -54,7 +54,7 @@ type (
 // WriteJUnit writes the checks as the test cases of a suite. A run that ended
 // early has a case "run" with an error, so that it can't be taken for a pass.
 func WriteJUnit(w io.Writer, r *Report) error {
-	seconds := strings.TrimSuffix(short(r.Took.Round(time.Millisecond)), " s")
+	seconds := fmt.Sprintf("%.3f", r.Took.Seconds())
 	suite := junitSuite{Name: "hupt smoke " + shown(r.Command), Time: seconds,
 		Timestamp: r.Began.UTC().Format("2006-01-02T15:04:05")}
 	for _, c := range r.Checks {

@@ -35,7 +35,7 @@ func sampleReport(outcome Outcome) *Report {
 		m.Load.First[0].Text = nasty
 	}
 	r := &Report{Version: "hupt test", Command: []string{"./server", "--name", nasty}, Began: time.Unix(1e9, 0), Took: 7 * time.Second,
-		Outcome: outcome, ExitCode: int(outcome), Output: []string{printable(nasty), "bye"}, Measured: *m}
+		Outcome: outcome, ExitCode: int(outcome), Output: []string{printable(nasty), "hupt: starting generation 1 (pid 7)", "  bye: can't \"find\" it"}, Measured: *m}
 	if outcome == Died {
 		r.Reason = "it ended by itself, exit code 3 " + nasty
 	}

@@ -1,7 +1,6 @@
 package smoke
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -40,17 +39,14 @@ func WriteTAP(w io.Writer, r *Report) error {
 	return err
 }
 
-// tapDiagnostic writes a YAML block; a JSON string is a YAML one.
+// tapDiagnostic writes a YAML block, of the few forms of YAML that all readers
+// of TAP know.
 func tapDiagnostic(b *strings.Builder, check string, lines []string) {
-	quote := func(s string) string {
-		q, _ := json.Marshal(s) // a string can't fail
-		return string(q)
-	}
-	fmt.Fprintf(b, "  ---\n  check: %s\n", quote(check))
+	fmt.Fprintf(b, "  ---\n  check: %s\n", check)
 	if len(lines) > 0 {
-		b.WriteString("  detail:\n")
+		b.WriteString("  detail: |\n")
 		for _, line := range lines {
-			fmt.Fprintf(b, "    - %s\n", quote(line))
+			fmt.Fprintf(b, "    %s\n", strings.TrimSpace(printable(line)))
 		}
 	}
 	b.WriteString("  ...\n")
