@@ -11,6 +11,7 @@ import (
 // TestMarathon: three hundred restarts in a row under load. Whatever leaks by
 // one descriptor, one mapping or one process a restart shows.
 func TestMarathon(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, named("go"))
 	i := start(s)
 	o := s.load()

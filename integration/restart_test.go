@@ -27,10 +27,11 @@ func restartUnderLoad(t *testing.T, s *site) {
 	if s.v.fewer != "" {
 		t.Logf("%d requests: %s", s.v.total(), s.v.fewer)
 	}
+	restarts := max(5, scale(restartsPerServer))
 	run := begin(t, s.load())
 	seen := newLineage(i)
-	for n := 1; n <= restartsPerServer; n++ {
-		awaitRequests(t, run, s.v.total()*n/(restartsPerServer+1), 2*time.Minute)
+	for n := 1; n <= restarts; n++ {
+		awaitRequests(t, run, s.v.total()*n/(restarts+1), 2*time.Minute)
 		version := fmt.Sprintf("v%d", n)
 		s.deploy(version)
 		run.SetPhase(version)
@@ -40,10 +41,10 @@ func restartUnderLoad(t *testing.T, s *site) {
 	}
 	awaitRequests(t, run, s.v.total(), 2*time.Minute)
 	r := run.Stop()
-	noneFailed(t, fmt.Sprintf("%s, %d restarts", s.v.name, restartsPerServer), r)
-	if status := i.status(); status.Restarts != restartsPerServer || status.Rollbacks != 0 || status.Cut != 0 {
+	noneFailed(t, fmt.Sprintf("%s, %d restarts", s.v.name, restarts), r)
+	if status := i.status(); status.Restarts != restarts || status.Rollbacks != 0 || status.Cut != 0 {
 		t.Errorf("hupt counts %d restarts, %d rollbacks, %d connections cut; want %d, 0, 0",
-			status.Restarts, status.Rollbacks, status.Cut, restartsPerServer)
+			status.Restarts, status.Rollbacks, status.Cut, restarts)
 	}
 }
 
@@ -55,7 +56,13 @@ func TestRestartWithSlowRequests(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, v)
 			i := start(s)
-			slow := begin(t, s.slow(slowMillis))
+			// Two halves, half a request apart: there is no moment at which
+			// none is in flight.
+			half := s.slow(slowMillis)
+			half.Clients /= 2
+			slow := []*load.Run{begin(t, half), nil}
+			time.Sleep(slowMillis / 2 * time.Millisecond)
+			slow[1] = begin(t, half)
 			seen := newLineage(i)
 			least := clients
 			for n := 1; n <= scale(slowRestarts); n++ {
@@ -63,18 +70,18 @@ func TestRestartWithSlowRequests(t *testing.T) {
 				time.Sleep(slowMillis * 7 / 10 * time.Millisecond)
 				version := fmt.Sprintf("v%d", n)
 				s.deploy(version)
-				slow.SetPhase(version)
+				setPhase(slow, version)
 				inFlight := 0
 				for _, e := range i.restartEvents() {
 					if e.Kind == supervisor.EventDraining {
 						inFlight = max(inFlight, e.Connections)
 					}
 				}
-				slow.SetPhase("")
+				setPhase(slow, "")
 				least = min(least, inFlight)
 				seen.isNew(s, version)
 			}
-			r := slow.Stop()
+			r := load.Merge(slow[0].Stop(), slow[1].Stop())
 			noneFailed(t, fmt.Sprintf("%s, %d restarts with requests of %d ms in flight", v.name, scale(slowRestarts), slowMillis), r)
 			t.Logf("connections in flight when the old generation was quiesced: never fewer than %d", least)
 			if least == 0 {
@@ -84,6 +91,12 @@ func TestRestartWithSlowRequests(t *testing.T) {
 				t.Errorf("hupt says that %d connections were cut", status.Cut)
 			}
 		})
+	}
+}
+
+func setPhase(runs []*load.Run, phase string) {
+	for _, run := range runs {
+		run.SetPhase(phase)
 	}
 }
 
