@@ -65,9 +65,12 @@ func TestJudge(t *testing.T) {
 			lost(m, load.ClassBody, 1)
 			l.MaxFailures = 2
 		}, map[string]Status{"lost": Fail, "answers": Fail}, ""},
-		"unsent":         {func(m *Measured, l *Limits) { m.Load.Unsent = 4 }, map[string]Status{"sent": Fail}, "4 requests never sent"},
-		"slow after":     {func(m *Measured, l *Limits) { m.Between = load.LatencyOf(manyOf(60*ms, 100)) }, map[string]Status{"latency": Fail}, ""},
-		"stands still":   {func(m *Measured, l *Limits) { m.During = load.LatencyOf(append(manyOf(ms, 50), manyOf(900*ms, 5)...)) }, map[string]Status{"latency": Fail}, ""},
+		"unsent":       {func(m *Measured, l *Limits) { m.Load.Unsent = 4 }, map[string]Status{"sent": Fail}, "4 requests never sent"},
+		"slow after":   {func(m *Measured, l *Limits) { m.Between = load.LatencyOf(manyOf(60*ms, 100)) }, map[string]Status{"latency": Fail}, ""},
+		"stands still": {func(m *Measured, l *Limits) { m.During = load.LatencyOf(append(manyOf(ms, 50), manyOf(900*ms, 5)...)) }, map[string]Status{"latency": Fail}, ""},
+		"two outliers": {func(m *Measured, l *Limits) {
+			m.Between = load.LatencyOf(append(manyOf(ms, 50), manyOf(1100*ms, 2)...))
+		}, nil, ""},
 		"a bit slower":   {func(m *Measured, l *Limits) { m.During = load.LatencyOf(manyOf(20*ms, 100)) }, nil, ""},
 		"max-p99":        {func(m *Measured, l *Limits) { l.MaxP99 = 500 * time.Microsecond }, map[string]Status{"max-p99": Fail}, "1.00 ms, limit 0.50 ms"},
 		"max-latency":    {func(m *Measured, l *Limits) { l.MaxLatency = 500 * time.Microsecond }, map[string]Status{"max-latency": Fail}, ""},

@@ -50,6 +50,9 @@ func mix(t *Target, clients int, rate float64) []load.Options {
 		return kinds
 	}
 	switch {
+	case t.Speaks == HTTP2: // a connection begins once
+		kinds[0].Rate = rate
+		return []load.Options{kinds[0], kinds[2]}
 	case t.Speaks == UDPEcho || t.ask.raw.Quiet:
 		kinds[0].Rate = rate
 		return kinds[:1]

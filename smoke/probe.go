@@ -35,10 +35,10 @@ const (
 )
 
 // loaded says whether requests can be made of it.
-func (p Protocol) loaded() bool { return p != UDPNone && p != Closes && p != HTTP2 }
+func (p Protocol) loaded() bool { return p != UDPNone && p != Closes }
 
 // checked says whether its answers are, not only its connections.
-func (p Protocol) checked() bool { return p.loaded() && p != Silent && p != TLS }
+func (p Protocol) checked() bool { return p.loaded() && p != Silent && p != TLS && p != HTTP2 }
 
 // exchange is how a target is asked.
 type exchange struct {
@@ -130,7 +130,8 @@ func probe(s Socket, o *Options, wait time.Duration) (Target, error) {
 		t.Speaks = HTTPS
 	case settings(a.data), len(a.data) == 0 && speaksHTTP2(network, address, wait):
 		t.Speaks = HTTP2
-		t.Note = "only HTTP/1 is asked"
+		t.ask.raw = &load.Raw{Send: []byte(http2Opening), Expect: []byte{0, 0}}
+		t.Note = "it is asked for its settings, not for a page"
 	case speaksTLS(network, address):
 		t.Speaks = HTTPS
 	default:
@@ -170,10 +171,13 @@ func settings(data []byte) bool {
 	return len(data) >= 9 && data[0] == 0 && data[3] == 4 && bytes.Equal(data[5:9], make([]byte, 4))
 }
 
-// speaksHTTP2 begins HTTP/2 by prior knowledge, with an empty SETTINGS frame.
+// http2Opening is how a client begins, with an empty SETTINGS frame. The server
+// answers with its own.
+const http2Opening = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+
+// speaksHTTP2 begins HTTP/2 by prior knowledge.
 func speaksHTTP2(network, address string, wait time.Duration) bool {
-	hello := "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
-	a, err := talk(network, address, []byte(hello), min(wait, 300*time.Millisecond))
+	a, err := talk(network, address, []byte(http2Opening), min(wait, 300*time.Millisecond))
 	return err == nil && settings(a.data)
 }
 
