@@ -61,6 +61,10 @@ func (s *Supervisor) launched(g *gen, traced *tracer.Generation, offered int, er
 		s.publish(Event{Kind: EventWarning, Generation: g.n,
 			Reason: "no_new_privs had to be set: set-uid programs and file capabilities have no effect under hupt; run it with CAP_SYS_ADMIN if the program needs them"})
 	}
+	if g.n == 1 && !s.tracer.CanHold(traced) {
+		s.publish(Event{Kind: EventWarning, Generation: g.n,
+			Reason: "no restart can succeed: pidfd_getfd is forbidden here; see hupt doctor (in Docker: --cap-add SYS_PTRACE)"})
+	}
 	early := g.early
 	g.early = nil
 	for _, n := range early {

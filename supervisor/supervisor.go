@@ -26,6 +26,7 @@ type Tracer interface {
 	Quiesce(g *tracer.Generation, held []*tracer.Held) (left []int, err error)
 	QuiesceRest(g *tracer.Generation, held []*tracer.Held) (left []int, err error)
 	Resume(g *tracer.Generation, held []*tracer.Held) (left []int, err error)
+	CanHold(g *tracer.Generation) bool
 	Settle(g *tracer.Generation)
 	Poke(g *tracer.Generation)
 	Pids(g *tracer.Generation) []int

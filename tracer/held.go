@@ -1,6 +1,7 @@
 package tracer
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -57,6 +58,21 @@ func (t *Tracer) Snapshot(g *Generation, have []*Held) (held []*Held, err error)
 	})
 	sortHeld(held)
 	return held, err
+}
+
+// CanHold reports whether sockets can be taken out of the program at all:
+// Docker's default seccomp profile gives EPERM for pidfd_getfd to whoever has
+// no CAP_SYS_PTRACE.
+func (t *Tracer) CanHold(g *Generation) bool {
+	err := error(nil)
+	t.Do(func() {
+		var fd int
+		if fd, err = takeFD(g.Root, 0); err == nil {
+			unix.Close(fd)
+		}
+	})
+	// Any other failure is that of a program without a standard input.
+	return !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.ENOSYS)
 }
 
 func hold(pid, fd int, inode uint64) (*Held, error) {
