@@ -68,6 +68,9 @@ func TestJudge(t *testing.T) {
 		"unsent":       {func(m *Measured, l *Limits) { m.Load.Unsent = 4 }, map[string]Status{"sent": Fail}, "4 requests never sent"},
 		"slow after":   {func(m *Measured, l *Limits) { m.Between = load.LatencyOf(manyOf(60*ms, 100)) }, map[string]Status{"latency": Fail}, ""},
 		"stands still": {func(m *Measured, l *Limits) { m.During = load.LatencyOf(append(manyOf(ms, 50), manyOf(900*ms, 5)...)) }, map[string]Status{"latency": Fail}, ""},
+		"busy machine": {func(m *Measured, l *Limits) {
+			m.Between, m.Machine = load.LatencyOf(manyOf(300*ms, 100)), load.LatencyOf(append(manyOf(0, 90), manyOf(30*ms, 10)...))
+		}, map[string]Status{"latency": Note}, ""},
 		"two outliers": {func(m *Measured, l *Limits) {
 			m.Between = load.LatencyOf(append(manyOf(ms, 50), manyOf(1100*ms, 2)...))
 		}, nil, ""},

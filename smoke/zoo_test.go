@@ -121,6 +121,9 @@ func TestZoo(t *testing.T) {
 			}
 			t.Parallel()
 			r := run(t, o)
+			if c, _ := r.Check("latency"); c.Status == Note {
+				t.Skip("the machine is too busy for figures to mean anything")
+			}
 			if r.Outcome != tt.outcome || !strings.Contains(r.Reason, tt.reason) {
 				t.Errorf("%v (%s), want %v", r.Outcome, r.Reason, tt.outcome)
 			}
