@@ -79,11 +79,11 @@ type Progress struct {
 
 // Limits are the thresholds of the checks.
 type Limits struct {
-	MaxFailures int64         // default 0
-	MaxP99      time.Duration // of all requests; 0: no limit
-	MaxLatency  time.Duration // of the slowest request; 0: no limit
-	ReadyWithin time.Duration // 0: ReadyTimeout
-	StopWithin  time.Duration // 0: StopTimeout
+	MaxFailures int64         `json:"max_failures"`
+	MaxP99      time.Duration `json:"max_p99_ns"`      // of all requests; 0: no limit
+	MaxLatency  time.Duration `json:"max_latency_ns"`  // of the slowest request; 0: no limit
+	ReadyWithin time.Duration `json:"ready_within_ns"` // 0: ReadyTimeout
+	StopWithin  time.Duration `json:"stop_within_ns"`  // 0: StopTimeout
 }
 
 // ErrUsage is wrapped by errors that tell of wrong options.
