@@ -71,6 +71,7 @@ func (t *Tracer) onExit(k *task, ws unix.WaitStatus) {
 		return
 	}
 	g := p.gen
+	t.rememberEnded(p.pid)
 	// A process that waited takes its sockets along: what it waited on may
 	// have nobody left.
 	t.tell(Note{Kind: NoteExit, Generation: g, PID: p.pid, Status: ws, Last: len(g.procs) == 0})

@@ -1,6 +1,11 @@
 package tracer
 
-import "golang.org/x/sys/unix"
+import (
+	"maps"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
 
 // onSignal: a signal is about to be delivered. It passes, unless it is the
 // restart signal from outside.
@@ -38,7 +43,7 @@ func (t *Tracer) keepSignal(k *task, sig unix.Signal) bool {
 	}
 	// A master that signals its own workers means something of its own by it,
 	// and hupt passes on what it was told to.
-	if t.procs[int(si.PID)] != nil || int(si.PID) == unix.Getpid() {
+	if t.ours(int(si.PID)) || int(si.PID) == unix.Getpid() {
 		return false
 	}
 	if sig == t.restartSig {
@@ -46,4 +51,22 @@ func (t *Tracer) keepSignal(k *task, sig unix.Signal) bool {
 	}
 	t.tell(note)
 	return note.Kind == NoteRestartSignal
+}
+
+// recently is how long a process that ended is remembered as one of ours: a
+// `(kill -HUP $PPID)` has often ended when its signal is delivered.
+const recently = time.Second
+
+func (t *Tracer) ours(pid int) bool {
+	return t.procs[pid] != nil || time.Since(t.ended[pid]) < recently
+}
+
+// rememberEnded notes that a process of ours ended.
+func (t *Tracer) rememberEnded(pid int) {
+	const limit = 4096
+	now := time.Now()
+	if len(t.ended) >= limit {
+		maps.DeleteFunc(t.ended, func(_ int, at time.Time) bool { return now.Sub(at) >= recently })
+	}
+	t.ended[pid] = now
 }

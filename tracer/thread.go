@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -43,7 +44,8 @@ type Tracer struct {
 	stops       map[string]uint64
 	injected    uint64
 	restartSig  unix.Signal
-	filters     int // seccomp filters that hupt itself is under
+	ended       map[int]time.Time // processes that ended of late
+	filters     int               // seccomp filters that hupt itself is under
 }
 
 // Options are what a Tracer is told when it begins.
@@ -57,13 +59,21 @@ type Options struct {
 // trace.
 var ErrForbidden = errors.New("ptrace is forbidden")
 
-// New starts the tracer's thread and its doorbell.
+// one: two tracers in a process would wait for each other's children.
+var one atomic.Bool
+
+// New starts the tracer's thread and its doorbell. A process has at most one
+// Tracer, for as long as it lives.
 func New(o Options) (*Tracer, error) {
+	if one.Swap(true) {
+		return nil, errors.New("this process has a tracer already")
+	}
 	t := &Tracer{
 		tasks:      make(map[int]*task),
 		procs:      make(map[int]*process),
 		strays:     make(map[int]unix.WaitStatus),
 		zeroBinds:  make(map[uint64]bool),
+		ended:      make(map[int]time.Time),
 		portZero:   make(map[uint64]bool),
 		stops:      make(map[string]uint64),
 		restartSig: o.RestartSignal,
