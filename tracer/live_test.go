@@ -207,7 +207,7 @@ func TestDoorbell(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	unix.Kill(l.bell, unix.SIGKILL)
+	unix.Kill(int(l.bell.Load()), unix.SIGKILL)
 	done := make(chan struct{})
 	go func() { l.Kill(g); close(done) }()
 	select {

@@ -23,7 +23,7 @@ import (
 // that were re-parented to hupt, too. Nothing else in the process may wait for
 // children, os/exec included.
 type Tracer struct {
-	bell  int // the doorbell's pid
+	bell  atomic.Int64 // the doorbell's pid
 	calls struct {
 		sync.Mutex
 		queue []func()
@@ -116,13 +116,16 @@ func (t *Tracer) hangBell() error {
 		unix.Wait4(pid, nil, unix.WALL, nil)
 		return fmt.Errorf("%w: %w", ErrForbidden, err)
 	}
-	t.bell = pid
+	t.bell.Store(int64(pid))
 	return nil
 }
 
 // ring is for the doorbell's first thread, which alone is traced: the kernel
 // gives a signal to the process to whichever thread is free to take it.
-func (t *Tracer) ring() { unix.Tgkill(t.bell, t.bell, unix.SIGUSR1) }
+func (t *Tracer) ring() {
+	bell := int(t.bell.Load())
+	unix.Tgkill(bell, bell, unix.SIGUSR1)
+}
 
 // Do runs f on the tracer's thread and waits for it. It must not be called
 // from that thread.
@@ -160,7 +163,7 @@ func (t *Tracer) next(flags int) bool {
 		return true
 	case err != nil || pid == 0:
 		return false
-	case pid == t.bell:
+	case pid == int(t.bell.Load()):
 		t.answerBell(ws)
 	default:
 		t.dispatch(pid, ws)
@@ -179,7 +182,7 @@ func (t *Tracer) answerBell(ws unix.WaitStatus) {
 	}
 	// Every signal to it is swallowed: SIGUSR1 was for us, and one to the whole
 	// group or cgroup must not take it away. A group-stop is left at once.
-	cont(t.bell, 0)
+	cont(int(t.bell.Load()), 0)
 }
 
 // pump handles what children tell until done says so or the time is up, and
