@@ -144,6 +144,18 @@ func (i *instance) left() []int {
 	return pids
 }
 
+// programs returns the processes of the instance other than hupt's own: hupt
+// itself and its doorbell, which execute the same file.
+func (i *instance) programs() (pids []int) {
+	own, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", i.pid))
+	for _, pid := range marked(i.mark, i.pid, i.dir) {
+		if exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); exe != own {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
 // signal sends a signal to the instance's first process, if it has not ended.
 func (i *instance) signal(s syscall.Signal) {
 	select {

@@ -30,8 +30,8 @@ func TestMarathon(t *testing.T) {
 			if who, err := s.answer(); err != nil || who.version != version {
 				t.Errorf("restart %d: %v answers, %v", n, who, err)
 			}
-			if running := marked(i.mark, i.pid, i.dir); len(running) != 2 {
-				t.Errorf("restart %d: processes %v run, not just hupt and the program", n, running)
+			if running := i.programs(); !slices.Equal(running, []int{g.PID}) {
+				t.Errorf("restart %d: processes %v run, not just the program, %d", n, running, g.PID)
 			}
 			t.Logf("restart %3d: hupt %v, program %v", n, huptSizes[n-1], programSizes[n-1])
 		}
