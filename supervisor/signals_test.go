@@ -1,0 +1,139 @@
+package supervisor
+
+import (
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hupt/tracer"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// sent is a signal to hupt.
+func (r *run) sent(sig syscall.Signal) { r.call(func() { r.caught(sig) }) }
+
+// got is a signal from outside that the tracer saw a process get.
+func (r *run) got(kind tracer.NoteKind, sig unix.Signal, n, pid int) {
+	r.tell(tracer.Note{Kind: kind, Generation: r.gen(n), PID: pid, Signal: sig})
+}
+
+// settled waits until hupt has decided about the signals so far.
+func (r *run) settled() { time.Sleep(together + 50*time.Millisecond) }
+
+func TestSignalsArePassedOn(t *testing.T) {
+	r := start(t)
+	for _, sig := range []syscall.Signal{unix.SIGUSR1, unix.SIGWINCH, 40} {
+		r.sent(sig)
+	}
+	r.asked("signal 1 SIGUSR1")
+	r.asked("signal 1 SIGWINCH")
+	r.asked("signal 1 ")
+
+	r.sent(unix.SIGCONT) // hupt was stopped, the program was not
+	r.settled()
+	r.never("signal 1 SIGCONT")
+	r.got(tracer.NoteGroupStop, unix.SIGSTOP, 1, 1001)
+	r.sent(unix.SIGCONT)
+	r.asked("signal 1 SIGCONT")
+}
+
+// TestOneSignalToBoth: what the terminal or systemd gives to hupt and to the
+// program is not passed on, whichever of them is heard first.
+func TestOneSignalToBoth(t *testing.T) {
+	for name, order := range map[string]func(r *run){
+		"hupt first": func(r *run) {
+			r.sent(unix.SIGINT)
+			r.got(tracer.NoteOutsideSignal, unix.SIGINT, 1, 1001)
+		},
+		"program first": func(r *run) {
+			r.got(tracer.NoteOutsideSignal, unix.SIGINT, 1, 1001)
+			time.Sleep(together / 5)
+			r.sent(unix.SIGINT)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t)
+			order(r)
+			r.await(EventStopping)
+			r.never("signal 1 SIGINT")
+		})
+	}
+	t.Run("not the main process", func(t *testing.T) {
+		r := start(t)
+		r.got(tracer.NoteOutsideSignal, unix.SIGINT, 1, 4711)
+		r.sent(unix.SIGINT)
+		r.asked("signal 1 SIGINT")
+	})
+	t.Run("another signal", func(t *testing.T) {
+		r := start(t)
+		r.got(tracer.NoteOutsideSignal, unix.SIGQUIT, 1, 1001)
+		r.sent(unix.SIGINT)
+		r.asked("signal 1 SIGINT")
+	})
+	t.Run("long ago", func(t *testing.T) {
+		r := start(t)
+		r.got(tracer.NoteOutsideSignal, unix.SIGUSR1, 1, 1001)
+		r.settled()
+		r.sent(unix.SIGUSR1)
+		r.asked("signal 1 SIGUSR1")
+	})
+}
+
+// TestBurstIsOneRestart: `killall -HUP` reaches hupt and every process.
+func TestBurstIsOneRestart(t *testing.T) {
+	r := start(t)
+	for pid := range 5 {
+		r.got(tracer.NoteRestartSignal, unix.SIGHUP, 1, 1001+pid)
+	}
+	r.sent(unix.SIGHUP)
+	r.asked("launch 2")
+	r.got(tracer.NoteRestartSignal, unix.SIGHUP, 1, 1001)
+	r.settled()
+	r.never("signal 1 SIGHUP")
+	r.serve(2)
+	r.await(EventConfirmed)
+	r.settled()
+	r.never("launch 3")
+}
+
+// TestRestartSignalInARestart is done when that restart is over.
+func TestRestartSignalInARestart(t *testing.T) {
+	r := start(t)
+	r.sent(unix.SIGHUP)
+	r.asked("launch 2")
+	time.Sleep(300 * time.Millisecond) // no burst any more
+	r.sent(unix.SIGHUP)
+	if e := r.await(EventWarning); !strings.Contains(e.Reason, "generation 2 is starting") {
+		t.Error(e.Reason)
+	}
+	r.never("launch 3")
+	r.serve(2)
+	r.await(EventConfirmed)
+	r.asked("launch 3")
+}
+
+func TestNoRestartSignal(t *testing.T) {
+	r := start(t, func(c *Config, _ *fakeTracer) { c.RestartSignal = 0 })
+	r.sent(unix.SIGHUP)
+	r.asked("signal 1 SIGHUP")
+	r.never("launch 2")
+}
+
+func TestHammer(t *testing.T) {
+	r := start(t, func(_ *Config, f *fakeTracer) { f.stubborn = true })
+	if _, _, err := r.Restart(RestartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.asked("launch 2")
+	r.serve(2)
+	r.await(EventConfirmed)
+	r.asked("signal 1 SIGTERM")
+	r.sent(unix.SIGUSR2)
+	r.asked("kill 1", "forget 1")
+	r.never("kill 2")
+}
