@@ -239,9 +239,9 @@ func randomPolicy(pick func(int) int) Policy {
 // TestRandom plays worlds in which anything happens at any time, and worlds
 // that are calm: there, at every moment somebody accepts connections.
 func TestRandom(t *testing.T) {
-	worlds := 5000
+	worlds := 2000
 	if testing.Short() {
-		worlds = 500
+		worlds = 300
 	}
 	for seed := range worlds {
 		r := rand.New(rand.NewPCG(uint64(seed), 0))

@@ -49,7 +49,7 @@ func (l *live) launch(command ...string) (*Generation, error) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	g, err := l.Launch(1, stage2.Spec{Command: command, Env: os.Environ(), Dir: dir}, nil)
+	g, err := l.Launch(1, stage2.Spec{Command: command, Env: []string{"PATH=/bin:/usr/bin"}, Dir: dir}, nil)
 	if err == nil {
 		l.t.Cleanup(func() { l.Kill(g) })
 	}
