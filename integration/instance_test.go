@@ -30,6 +30,7 @@ type instance struct {
 	output  string        // file with stdout and stderr
 	ended   chan struct{} // closed when the command was waited for
 	orphans bool          // the program is expected to outlive hupt
+	heirs   []int         // what were hupt's children when it was killed: ours now
 }
 
 // launch says how to start an instance.
@@ -125,6 +126,9 @@ func (i *instance) cleanup() {
 		}
 		endAll(left)
 		i.waitEnd(patience)
+	}
+	for _, pid := range i.heirs {
+		reap(pid)
 	}
 	if i.t.Failed() {
 		i.t.Logf("%s", i.tail())

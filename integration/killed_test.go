@@ -60,6 +60,7 @@ func TestHuptKilledInRestart(t *testing.T) {
 // kill ends hupt at once, and has the test's end expect orphans.
 func (i *instance) kill() {
 	i.orphans = true
+	i.heirs = childrenOf(i.pid)
 	i.signal(unix.SIGKILL)
 	i.waitEnd(patience)
 }
