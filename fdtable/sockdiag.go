@@ -2,6 +2,7 @@ package fdtable
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -60,22 +61,37 @@ func (r diagRequest) Serialize() []byte {
 func Dump(states uint32, port uint16) ([]Socket, error) {
 	var out []Socket
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		got, err := dumpFamily(family, states, port)
+		switch {
+		case err == nil:
+			out = append(out, got...)
+		case family == unix.AF_INET6 && errors.Is(err, unix.ENOENT): // a kernel without IPv6
+		default:
+			return nil, fmt.Errorf("sock_diag: %w", err)
+		}
+	}
+	return out, nil
+}
+
+// dumpFamily asks again if the kernel says that the list changed under its
+// hands: half a list must not pass for the whole.
+func dumpFamily(family uint8, states uint32, port uint16) (out []Socket, err error) {
+	const attempts = 5
+	for range attempts {
+		out = nil
 		req := nl.NewNetlinkRequest(nl.SOCK_DIAG_BY_FAMILY, unix.NLM_F_DUMP)
 		req.AddData(diagRequest{family: family, states: states, sport: port})
-		err := req.ExecuteIter(unix.NETLINK_INET_DIAG, 0, func(b []byte) bool {
+		err = req.ExecuteIter(unix.NETLINK_INET_DIAG, 0, func(b []byte) bool {
 			if s, ok := parseSocket(b); ok {
 				out = append(out, s)
 			}
 			return true
 		})
-		if err != nil {
-			if family == unix.AF_INET6 && len(out) > 0 {
-				continue // a kernel without IPv6
-			}
-			return nil, fmt.Errorf("sock_diag: %w", err)
+		if !errors.Is(err, nl.ErrDumpInterrupted) && !errors.Is(err, unix.EINTR) {
+			break
 		}
 	}
-	return out, nil
+	return out, err
 }
 
 // parseSocket reads struct inet_diag_msg (linux/inet_diag.h).
