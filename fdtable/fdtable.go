@@ -135,6 +135,12 @@ func SocketInode(tid, fd int) (uint64, bool) {
 	return socketInode(link)
 }
 
+// IsSocket reports whether descriptor fd of task tid is a socket.
+func IsSocket(tid, fd int) bool {
+	_, ok := SocketInode(tid, fd)
+	return ok
+}
+
 // Read is the Table of process pid, with those sockets only whose inode want
 // accepts, and all epoll sets.
 func Read(pid int, want func(inode uint64) bool) (Table, error) {

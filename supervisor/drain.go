@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"net/netip"
 	"time"
 
 	"hupt/fdtable"
@@ -17,28 +18,17 @@ const (
 	pokeTick     = 100 * time.Millisecond
 )
 
-// drain counts the connections of a quiesced generation until over is closed. No
-// new one can appear, so the set of their inodes is taken once, and watched
-// while it shrinks. What was on its way between two processes, in the queue of
-// a Unix socket, is found when the set is empty and taken anew.
+// drain counts the connections of a quiesced generation until over is closed.
 func (s *Supervisor) drain(g *gen, over <-chan struct{}) {
-	var set map[uint64]bool
+	d := drainage{names: g.serves, other: make(map[uint64]bool), unowned: make(map[uint64]time.Time)}
 	last := -1
 	unfinished := g.unfinished
 	poked := time.Now()
 	for {
 		began := time.Now()
-		open := connections(g.serves)
-		for inode := range set {
-			if !open[inode] {
-				delete(set, inode)
-			}
-		}
-		if len(set) == 0 {
-			set = ofProcesses(s.tracer.Pids(g.traced), open)
-		}
-		if len(set) != last {
-			last = len(set)
+		left, err := d.look(s.tracer.Pids(g.traced), func() []int { return s.otherPids(g) })
+		if err == nil && left != last {
+			last = left
 			s.later(generation.Counted{N: g.n, Left: last})
 		}
 		if time.Since(poked) >= pokeTick {
@@ -62,9 +52,114 @@ func (s *Supervisor) drain(g *gen, over <-chan struct{}) {
 	}
 }
 
+// otherPids is the processes of every generation but g.
+func (s *Supervisor) otherPids(g *gen) (pids []int) {
+	var others []*tracer.Generation
+	s.call(func() {
+		for _, o := range s.gens {
+			if o != g && o.traced != nil {
+				others = append(others, o.traced)
+			}
+		}
+	})
+	for _, o := range others {
+		pids = append(pids, s.tracer.Pids(o)...)
+	}
+	return pids
+}
+
+// drainage is what a drain knows of its connections. No new one can appear, so
+// it watches a set shrink.
+type drainage struct {
+	names   []tracer.Name
+	set     map[uint64]bool // inodes; some may have been closed since
+	other   map[uint64]bool // inodes of sockets of the generation that are no such connections
+	unowned map[uint64]time.Time
+}
+
+// inFlight is how long a connection that no process has may be on its way from
+// one to another, in the queue of a Unix socket: node's cluster hands them on
+// so. Beyond, some stranger has it.
+const inFlight = 2 * time.Second
+
+// look counts what is left. A dump of sock_diag is cheap, but one that runs
+// while others come and go may miss a socket: it is believed when it shows
+// something, and when it shows nothing, the processes' descriptors decide.
+func (d *drainage) look(pids []int, others func() []int) (int, error) {
+	open, err := connections(d.names)
+	if err != nil {
+		return 0, err
+	}
+	left := 0
+	for inode := range d.set {
+		if open[inode] {
+			left++
+		}
+	}
+	if left > 0 {
+		return left, nil
+	}
+	set := make(map[uint64]bool)
+	for _, pid := range pids {
+		fds, err := fdtable.Sockets(pid)
+		if err != nil {
+			continue // it has ended
+		}
+		for fd, inode := range fds {
+			if d.mine(pid, fd, inode, open) {
+				set[inode] = true
+			}
+		}
+	}
+	d.takeUnowned(set, open, others)
+	d.set = set
+	return len(set), nil
+}
+
+// mine reports whether a socket of the generation is such a connection.
+func (d *drainage) mine(pid, fd int, inode uint64, open map[uint64]bool) bool {
+	if open[inode] || d.set[inode] {
+		return true
+	}
+	if d.other[inode] {
+		return false
+	}
+	if tracer.Accepted(pid, fd, d.covers) {
+		return true
+	}
+	d.other[inode] = true
+	return false
+}
+
+// takeUnowned adds connections that no process of any generation has to set,
+// for as long as they may be in flight.
+func (d *drainage) takeUnowned(set, open map[uint64]bool, others func() []int) {
+	missing := make(map[uint64]bool)
+	for inode := range open {
+		if !set[inode] {
+			missing[inode] = true
+		}
+	}
+	if len(missing) > 0 {
+		for inode := range ofProcesses(others(), missing) {
+			delete(missing, inode)
+		}
+	}
+	for inode := range missing {
+		since, seen := d.unowned[inode]
+		if !seen {
+			since = time.Now()
+			d.unowned[inode] = since
+		}
+		if time.Since(since) < inFlight {
+			set[inode] = true
+		}
+	}
+}
+
 // connections is the inodes of the connections whose local end is one of
 // names. An orphan, which no descriptor refers to any more, has inode 0.
-func connections(names []tracer.Name) map[uint64]bool {
+func connections(names []tracer.Name) (map[uint64]bool, error) {
 	open := make(map[uint64]bool)
 	seen := make(map[uint16]bool)
 	for _, n := range names {
@@ -75,21 +170,24 @@ func connections(names []tracer.Name) map[uint64]bool {
 		seen[port] = true
 		sockets, err := fdtable.Dump(fdtable.Connected, port)
 		if err != nil {
-			continue
+			return nil, err
 		}
 		for _, c := range sockets {
-			if c.Inode != 0 && among(names, c) {
+			if c.Inode != 0 && covers(names, c.Local) {
 				open[c.Inode] = true
 			}
 		}
 	}
-	return open
+	return open, nil
 }
 
-func among(names []tracer.Name, c fdtable.Socket) bool {
+func (d *drainage) covers(local netip.AddrPort) bool { return covers(d.names, local) }
+
+// covers reports whether a connection to local is one to some of names.
+func covers(names []tracer.Name, local netip.AddrPort) bool {
 	for _, n := range names {
 		a := n.Address
-		if a.Port() == c.Local.Port() && (a.Addr().IsUnspecified() || a.Addr().Unmap() == c.Local.Addr().Unmap()) {
+		if a.Port() == local.Port() && (a.Addr().IsUnspecified() || a.Addr().Unmap() == local.Addr().Unmap()) {
 			return true
 		}
 	}

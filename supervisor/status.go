@@ -69,7 +69,7 @@ func (s *Supervisor) fill(out *GenerationStatus, g *tracer.Generation, served []
 		})
 	}
 	for _, k := range sockets {
-		if k.State != fdtable.StateListen && mine[k.Inode] && among(names, k) {
+		if k.State != fdtable.StateListen && mine[k.Inode] && covers(names, k.Local) {
 			out.Connections++
 		}
 	}

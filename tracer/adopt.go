@@ -35,7 +35,7 @@ func (t *Tracer) onBind(k *task, si syscallInfo) {
 		return
 	}
 	if o := t.offerFor(k, fd, family, addr); o != nil {
-		err := t.adopt(k, fd, o)
+		err := t.adopt(k, fd, inode, o)
 		if err == nil || gone(err) {
 			return
 		}
@@ -121,6 +121,11 @@ func (h *Held) matches(want Name) bool {
 		}
 		have.Address = netip.AddrPortFrom(have.Address.Addr(), 0)
 	}
+	if !want.Address.Addr().IsUnspecified() {
+		// The kernel makes a socket V6ONLY when it is bound to any other address
+		// (__inet6_bind), so the one that is not bound yet says nothing.
+		have.V6Only = want.V6Only
+	}
 	return have == want
 }
 
@@ -142,26 +147,34 @@ func (g *Generation) has(inode uint64) bool {
 
 // adopt turns the bind that k is about to make into a dup3 of the held socket
 // over the one that it meant to bind, and makes it succeed.
-func (t *Tracer) adopt(k *task, fd int, o *offer) error {
+//
+// What it meant to bind may be known by other numbers and in epoll sets already
+// (Boost.Asio and Netty register before they bind), and to other processes (a
+// child may bind for its parent): it is swapped wherever the generation has it.
+func (t *Tracer) adopt(k *task, fd int, inode uint64, o *offer) error {
+	g := k.proc.gen
+	want := map[uint64]bool{inode: true}
+	table, err := fdtable.Read(k.proc.pid, func(i uint64) bool { return want[i] })
+	if err != nil {
+		t.resume(k, 0)
+		return err
+	}
 	flags, err := fdtable.Flags(k.tid, fd)
 	if err != nil {
 		t.resume(k, 0)
 		return err
 	}
+	swap := map[uint64]int{inode: o.held.FD}
 	i, err := t.injectAtCall(k)
+	if err == nil {
+		err = i.carryOut(fdtable.Plan(table, want), swap)
+	}
 	if err != nil {
 		if i != nil && !gone(err) {
 			i.endAtCall(-int64(unix.EADDRINUSE))
 		}
 		return err
 	}
-	if err := i.replace(fd, o.held.FD, flags.CloseOnExec); err != nil {
-		if !gone(err) {
-			i.endAtCall(-int64(unix.EADDRINUSE))
-		}
-		return err
-	}
-	g := k.proc.gen
 	o.taken, o.nonBlock = true, flags.NonBlock
 	t.portZero[o.held.Inode] = o.held.PortZero
 	// It listens already, and a program that asks (SO_ACCEPTCONN, as HAProxy
@@ -171,8 +184,9 @@ func (t *Tracer) adopt(k *task, fd int, o *offer) error {
 	if err := i.endAtCall(0); err != nil {
 		return err
 	}
+	_, err = t.swap(g, swap)
 	t.tell(Note{Kind: NoteAdopted, Generation: g, PID: k.proc.pid, Name: o.held.Name, Progress: g.progress()})
-	return nil
+	return err
 }
 
 func cloexecFlag(on bool) uint64 {

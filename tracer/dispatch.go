@@ -88,6 +88,11 @@ func (t *Tracer) onExec(k *task) {
 		}
 	}
 	k.awaitsExit = nil
+	p.goKnown = unknown
+	if !p.gen.begun {
+		p.gen.begun = true
+		t.inherit(p.gen)
+	}
 	t.tell(Note{Kind: NoteExec, Generation: p.gen, PID: p.pid})
 	t.resume(k, 0)
 }

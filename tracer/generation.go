@@ -16,10 +16,12 @@ type Generation struct {
 	NoNewPrivs bool   // had to be set to load the filter
 
 	procs  map[int]*process
+	begun  bool // it executed the program
 	killed bool // whatever it still bears is killed at birth
 
 	offers    []*offer        // held sockets that its binds may get
 	listening map[uint64]bool // inodes on which it called listen()
+	inherited map[uint64]bool // inodes of offered sockets that it had open at its start
 	waiting   map[uint64]bool // those on which some task waits for connections
 	watching  bool            // its tasks stop at every system call, until they wait on what they listen on
 	settled   bool            // it serves: a bind's result is nobody's concern any more
@@ -83,8 +85,16 @@ func (g *Generation) progress() Progress {
 	return p
 }
 
-// pending are the sockets that it listens on but does not wait on yet.
-func (g *Generation) pending() bool { return len(g.waiting) < len(g.listening) }
+// pending: it listens on something, or inherited something, that it does not
+// wait on yet.
+func (g *Generation) pending() bool {
+	for inode := range g.inherited {
+		if !g.waiting[inode] {
+			return true
+		}
+	}
+	return len(g.waiting) < len(g.listening)
+}
 
 // NoteKind says what a Note tells.
 type NoteKind int

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -17,13 +18,13 @@ import (
 // The kernel's tables say which they are: sock_diag lists the listening
 // sockets of the network namespace, /proc/PID/fd the descriptors.
 func (t *Tracer) Snapshot(g *Generation, have []*Held) (held []*Held, err error) {
-	listening, err := fdtable.Dump(fdtable.Listening, 0)
+	sockets, err := fdtable.Dump(fdtable.Listening|fdtable.Connected, 0)
 	if err != nil {
 		return nil, err
 	}
-	isListening := make(map[uint64]bool, len(listening))
-	for _, s := range listening {
-		isListening[s.Inode] = s.Inode != 0
+	isListening := make(map[uint64]bool, len(sockets))
+	for _, s := range sockets {
+		isListening[s.Inode] = s.State == fdtable.StateListen
 	}
 	byInode := make(map[uint64]*Held)
 	for _, h := range have {
@@ -31,14 +32,21 @@ func (t *Tracer) Snapshot(g *Generation, have []*Held) (held []*Held, err error)
 	}
 	seen := make(map[uint64]bool)
 	t.Do(func() {
-		maps.DeleteFunc(t.portZero, func(inode uint64, _ bool) bool { return !isListening[inode] })
+		maps.DeleteFunc(t.portZero, func(inode uint64, _ bool) bool {
+			_, known := isListening[inode]
+			return !known
+		})
 		for pid := range g.procs {
 			sockets, e := fdtable.Sockets(pid)
 			if e != nil {
 				continue
 			}
 			for fd, inode := range sockets {
-				if !isListening[inode] || seen[inode] {
+				if seen[inode] {
+					continue
+				}
+				// A dump may miss a socket while others come and go.
+				if listens, known := isListening[inode]; known && !listens || !known && !Listens(pid, fd) {
 					continue
 				}
 				h := byInode[inode]
@@ -109,4 +117,34 @@ func (h *Held) close() {
 		unix.Close(h.FD)
 		h.FD = -1
 	}
+}
+
+// Accepted reports whether descriptor fd of process pid is a connection whose
+// local end is of a name that match accepts. It asks the socket itself.
+func Accepted(pid, fd int, match func(netip.AddrPort) bool) bool {
+	n, listens, err := ask(pid, fd)
+	return err == nil && !listens && match(n.Address)
+}
+
+// Listens reports whether descriptor fd of process pid is a listening socket of
+// a kind that is handed over. It asks the socket itself.
+func Listens(pid, fd int) bool {
+	_, listens, err := ask(pid, fd)
+	return err == nil && listens
+}
+
+func ask(pid, fd int) (n Name, listens bool, err error) {
+	local, err := takeFD(pid, fd)
+	if err != nil {
+		return n, false, err
+	}
+	defer unix.Close(local)
+	if n, err = nameOf(local); err != nil {
+		return n, false, err
+	}
+	if !inet(n.Family) || n.Type != unix.SOCK_STREAM {
+		return n, false, errors.New("no TCP socket")
+	}
+	v, err := unix.GetsockoptInt(local, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	return n, v != 0, err
 }

@@ -39,6 +39,7 @@ func (t *Tracer) Launch(number int, spec stage2.Spec, held []*Held) (*Generation
 		procs:     make(map[int]*process),
 		listening: make(map[uint64]bool),
 		waiting:   make(map[uint64]bool),
+		inherited: make(map[uint64]bool),
 	}
 	for _, h := range held {
 		g.offers = append(g.offers, &offer{held: h})

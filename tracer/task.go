@@ -34,11 +34,22 @@ type process struct {
 	tasks  map[int]*task
 	frozen bool // tasks stay at their next EVENT_STOP
 
+	goKnown answer // whether its program was built by Go
+
 	// atAccept are the tasks that were in accept() when the process was
 	// quiesced; the others are not expected there on a dummy (see poke).
 	atAccept map[int]bool
 	poked    map[int]int
 }
+
+// answer to a question that is asked at most once.
+type answer int
+
+const (
+	unknown answer = iota
+	yes
+	no
+)
 
 // addTask notes a task of process pid in generation g.
 func (t *Tracer) addTask(tid, pid int, g *Generation) *task {

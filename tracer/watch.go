@@ -1,6 +1,9 @@
 package tracer
 
 import (
+	"debug/buildinfo"
+	"fmt"
+
 	"golang.org/x/sys/unix"
 
 	"hupt/fdtable"
@@ -55,6 +58,28 @@ func (t *Tracer) watch(g *Generation) {
 	}
 }
 
+// inherit finds the offered sockets that g's first process has open when it
+// begins: those that hupt itself was given (LISTEN_FDS) and never binds. They
+// count as listened on once something waits on them; it may never mean to.
+func (t *Tracer) inherit(g *Generation) {
+	sockets, err := fdtable.Sockets(g.Root)
+	if err != nil {
+		return
+	}
+	for _, o := range g.offers {
+		for _, inode := range sockets {
+			if inode == o.held.Inode && !o.taken {
+				o.taken = true
+				g.inherited[inode] = true
+			}
+		}
+	}
+	if len(g.inherited) > 0 {
+		t.watch(g)
+		t.tell(Note{Kind: NoteProgress, Generation: g, Progress: g.progress()})
+	}
+}
+
 // unwatch lets every task of g run at full speed again, those that are blocked
 // in a call that they entered in the slow mode, too.
 func (t *Tracer) unwatch(g *Generation) {
@@ -81,7 +106,10 @@ func (t *Tracer) watchEntry(k *task, si syscallInfo) {
 		return
 	}
 	before := len(g.waiting)
-	for inode := range waitsOn(k.tid, kind, si.Args) {
+	for inode := range k.waitsOn(kind, si.Args) {
+		if g.inherited[inode] {
+			g.listening[inode] = true
+		}
 		if g.listening[inode] {
 			g.waiting[inode] = true
 		}
@@ -101,42 +129,64 @@ const (
 	epollET  = uint32(unix.EPOLLET & 0xffffffff)
 )
 
-// waitsOn is the inodes of the sockets that a call waits on.
-func waitsOn(tid int, kind waitKind, args [6]uint64) map[uint64]bool {
+// pollRDNorm is POLLRDNORM, which means POLLIN (poll(2)).
+const pollRDNorm = 0x40
+
+// waitsOn is the inodes of the sockets that a call of task k waits on.
+func (k *task) waitsOn(kind waitKind, args [6]uint64) map[uint64]bool {
 	out := make(map[uint64]bool)
-	add := func(fd int) {
-		if inode, ok := fdtable.SocketInode(tid, fd); ok {
-			out[inode] = true
-		}
-	}
+	var fds []int
 	switch kind {
 	case waitAccept:
-		add(int(int32(args[0])))
+		fds = []int{int(int32(args[0]))}
 	case waitPoll:
-		for _, fd := range pollFDs(tid, args[0], args[1]) {
-			add(fd)
-		}
+		fds = pollFDs(k.tid, args[0], args[1])
 	case waitSelect:
-		for _, fd := range selectFDs(tid, args[1], args[0]) {
-			add(fd)
-		}
+		fds = selectFDs(k.tid, args[1], args[0])
 	case waitEpoll:
-		regs, err := fdtable.Registrations(tid, int(int32(args[0])))
-		if err != nil {
-			break
-		}
-		for _, r := range regs {
-			// Go's poller registers whatever it opens for everything at once,
-			// edge-triggered: that says nothing of an Accept, which will show
-			// itself by calling accept4. Nobody else asks of a listening
-			// socket whether it can be written.
-			if r.Events&epollET != 0 && r.Events&epollOut != 0 {
-				continue
-			}
-			out[r.Inode] = true
+		k.waitsOnEpoll(int(int32(args[0])), out, 0)
+	}
+	for _, fd := range fds {
+		if inode, ok := fdtable.SocketInode(k.tid, fd); ok {
+			out[inode] = true
+		} else {
+			k.waitsOnEpoll(fd, out, 0)
 		}
 	}
 	return out
+}
+
+// waitsOnEpoll adds what the epoll set epfd waits on, and the sets in it, which
+// the kernel allows to be nested five deep (epoll(7)).
+func (k *task) waitsOnEpoll(epfd int, out map[uint64]bool, depth int) {
+	regs, err := fdtable.Registrations(k.tid, epfd)
+	if err != nil || depth > 5 {
+		return
+	}
+	for _, r := range regs {
+		if !fdtable.IsSocket(k.tid, r.TargetFD) {
+			k.waitsOnEpoll(r.TargetFD, out, depth+1)
+			continue
+		}
+		// Go's poller registers whatever it opens for everything at once,
+		// edge-triggered: that says nothing of an Accept, which will show itself
+		// by calling accept4. Others that do so (tokio) mean it.
+		if r.Events&epollET != 0 && r.Events&epollOut != 0 && k.proc.isGo() {
+			continue
+		}
+		out[r.Inode] = true
+	}
+}
+
+// isGo reports whether the process runs a program that was built by Go.
+func (p *process) isGo() bool {
+	if p.goKnown == unknown {
+		p.goKnown = no
+		if _, err := buildinfo.ReadFile(fmt.Sprintf("/proc/%d/exe", p.pid)); err == nil {
+			p.goKnown = yes
+		}
+	}
+	return p.goKnown == yes
 }
 
 // pollFDs reads an array of n struct pollfd and lists those asked for POLLIN.
@@ -148,7 +198,7 @@ func pollFDs(tid int, addr, n uint64) []int {
 	}
 	var out []int
 	for ; len(b) >= size; b = b[size:] {
-		if order.Uint16(b[4:])&unix.POLLIN != 0 {
+		if order.Uint16(b[4:])&(unix.POLLIN|pollRDNorm) != 0 {
 			out = append(out, int(int32(order.Uint32(b))))
 		}
 	}
