@@ -89,9 +89,9 @@ func mapLaunchError(err error) error {
 		return fmt.Errorf("%s: %w", le.Path, ErrNotFound)
 	case le.Step == "execve" && le.Errno == unix.ENOENT:
 		// The file is there, its interpreter is not.
-		return fmt.Errorf("%s: its interpreter was not found: %w", le.Path, ErrNotExecutable)
+		return fmt.Errorf("%s: %w: its interpreter was not found", le.Path, ErrNotExecutable)
 	case le.Step == "lookup" || le.Step == "execve":
-		return fmt.Errorf("%s: %s: %w", le.Path, le.Errno.Error(), ErrNotExecutable)
+		return fmt.Errorf("%s: %w: %w", le.Path, ErrNotExecutable, le.Errno)
 	}
 	return le
 }

@@ -152,9 +152,9 @@ func TestLaunchErrors(t *testing.T) {
 	}{
 		{&tracer.LaunchError{Step: "lookup", Path: "prog", Errno: unix.ENOENT}, ErrNotFound, "prog: command not found"},
 		{&tracer.LaunchError{Step: "lookup", Path: "a/prog", Errno: unix.ENOTDIR}, ErrNotFound, "a/prog: command not found"},
-		{&tracer.LaunchError{Step: "lookup", Path: "./prog", Errno: unix.EACCES}, ErrNotExecutable, "./prog: permission denied: not executable"},
-		{&tracer.LaunchError{Step: "execve", Path: "./prog", Errno: unix.ENOEXEC}, ErrNotExecutable, "./prog: exec format error: not executable"},
-		{&tracer.LaunchError{Step: "execve", Path: "./prog", Errno: unix.ENOENT}, ErrNotExecutable, "./prog: its interpreter was not found: not executable"},
+		{&tracer.LaunchError{Step: "lookup", Path: "./prog", Errno: unix.EACCES}, ErrNotExecutable, "./prog: not executable: permission denied"},
+		{&tracer.LaunchError{Step: "execve", Path: "./prog", Errno: unix.ENOEXEC}, ErrNotExecutable, "./prog: not executable: exec format error"},
+		{&tracer.LaunchError{Step: "execve", Path: "./prog", Errno: unix.ENOENT}, ErrNotExecutable, "./prog: not executable: its interpreter was not found"},
 		{&tracer.LaunchError{Step: "seccomp", Err: unix.EINVAL}, ErrSeccompMissing, "seccomp filters are not available here: seccomp: invalid argument"},
 		{&tracer.LaunchError{Step: "seize", Err: tracer.ErrForbidden}, ErrPtraceForbidden, ""},
 		{errors.New("no memory"), nil, "no memory"},
