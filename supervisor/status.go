@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,7 +16,7 @@ import (
 // read on the caller's goroutine.
 func (s *Supervisor) Status() Status {
 	var st Status
-	var gens []*gen
+	var serves [][]tracer.Name
 	var traced []*tracer.Generation
 	s.call(func() {
 		st = Status{
@@ -31,13 +32,13 @@ func (s *Supervisor) Status() Status {
 			st.Generations = append(st.Generations, GenerationStatus{
 				Number: g.n, State: m.Phase.String(), PID: g.main, Started: g.started,
 			})
-			gens, traced = append(gens, g), append(traced, g.traced)
+			serves, traced = append(serves, slices.Clone(g.serves)), append(traced, g.traced)
 		}
 	})
 	st.Stops, st.Injected = s.tracer.Stats()
 	sockets, _ := fdtable.Dump(fdtable.Listening|fdtable.Connected, 0)
 	for i := range st.Generations {
-		s.fill(&st.Generations[i], traced[i], gens[i].serves, sockets)
+		s.fill(&st.Generations[i], traced[i], serves[i], sockets)
 	}
 	return st
 }

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"errors"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -243,6 +244,33 @@ func TestSecondStopKills(t *testing.T) {
 	if code, _ := r.finish(); code != 137 {
 		t.Errorf("exit code %d", code)
 	}
+}
+
+// TestStatusAtAnyTime asks while a restart goes on.
+func TestStatusAtAnyTime(t *testing.T) {
+	r := start(t)
+	events, _, err := r.Restart(RestartOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	over := make(chan struct{})
+	var asking sync.WaitGroup
+	for range 3 {
+		asking.Go(func() {
+			for {
+				select {
+				case <-over:
+					return
+				default:
+					r.Status()
+				}
+			}
+		})
+	}
+	r.serve(2)
+	r.kinds(events)
+	close(over)
+	asking.Wait()
 }
 
 // TestReportIsStuck: a report that never returns holds up nothing but the end,
