@@ -103,6 +103,9 @@ func (c *smokeCmd) Run(std *streams) error {
 	if report == nil {
 		return smokeUsage(err)
 	}
+	if len(c.Command) == 0 {
+		report.Command[0] = "hupt" // wherever it lies
+	}
 	report.Version = strings.TrimPrefix(version(), "hupt ")
 	if !c.JSON && !c.TAP {
 		if err := smoke.WriteText(people, report, isTerminal(people)); err != nil {
