@@ -53,7 +53,7 @@ func (t *Tracer) resume(k *task, sig unix.Signal) {
 		interrupt(k.tid)
 	}
 	var err error
-	if k.proc.gen.watching || k.awaitsExit != nil {
+	if k.proc.gen.watching || k.awaitsExit != nil || k.short != nil {
 		err = contToSyscall(k.tid, sig)
 	} else {
 		err = cont(k.tid, sig)
@@ -87,7 +87,7 @@ func (t *Tracer) onExec(k *task) {
 			delete(t.tasks, tid)
 		}
 	}
-	k.awaitsExit = nil
+	k.awaitsExit, k.short = nil, nil
 	p.goKnown = unknown
 	if !p.gen.begun {
 		p.gen.begun = true
@@ -100,6 +100,7 @@ func (t *Tracer) onExec(k *task) {
 // onEventStop: a new task's first stop, an INTERRUPT's, or a group-stop.
 func (t *Tracer) onEventStop(k *task, s stop) {
 	t.mendEINTR(k.tid)
+	t.mendShort(k)
 	k.group = 0
 	if s.kind == stopGroup {
 		k.group = s.signal
@@ -177,6 +178,12 @@ func (t *Tracer) onSyscall(k *task) {
 		// another one, at which the kernel starts the call again.
 		if t.mendEINTR(k.tid) {
 			interrupt(k.tid)
+		}
+		switch {
+		case k.short != nil:
+			t.shortExit(k)
+		case k.awaitsExit == nil && !caughtSignalPends(k.tid):
+			t.mendShort(k)
 		}
 		if f := k.awaitsExit; f != nil {
 			k.awaitsExit = nil

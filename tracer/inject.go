@@ -49,13 +49,16 @@ func (t *Tracer) injectAtStop(k *task) (*injection, error) {
 // executed a program, or is about to run a signal handler, still has the
 // number of its last call, but its program counter is elsewhere by now.
 func (i *injection) findCall() (uint64, error) {
-	n := uint64(len(syscallInstruction))
-	before := programCounter(&i.saved) - n
-	b := make([]byte, n)
-	if inSyscall(&i.saved) && readMemory(i.k.tid, before, b) == nil && bytes.Equal(b, syscallInstruction) {
+	before := programCounter(&i.saved) - uint64(len(syscallInstruction))
+	if inSyscall(&i.saved) && atSyscallInstruction(i.k.tid, before) {
 		return before, nil
 	}
 	return syscallInVDSO(i.k.tid)
+}
+
+func atSyscallInstruction(tid int, pc uint64) bool {
+	b := make([]byte, len(syscallInstruction))
+	return readMemory(tid, pc, b) == nil && bytes.Equal(b, syscallInstruction)
 }
 
 // injectAtCall begins in a task that stands at a seccomp stop, whose call is

@@ -67,7 +67,7 @@ func parseSockaddr(b []byte) (family int, a netip.AddrPort, ok bool) {
 	}
 	family = int(binary.NativeEndian.Uint16(b))
 	switch {
-	case family == unix.AF_INET && len(b) >= 8:
+	case family == unix.AF_INET && len(b) >= unix.SizeofSockaddrInet4:
 		return family, netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[4:8])), binary.BigEndian.Uint16(b[2:])), true
 	case family == unix.AF_INET6 && len(b) >= 24:
 		return family, netip.AddrPortFrom(netip.AddrFrom16([16]byte(b[8:24])), binary.BigEndian.Uint16(b[2:])), true

@@ -54,6 +54,16 @@ func result(r *registers) int64 { return int64(r.Rax) }
 // would have made of it.
 func setResult(r *registers, v int64) { r.Rax, r.Orig_rax = uint64(v), ^uint64(0) }
 
+// arguments are those of the call that the task is in or came out of.
+func arguments(r *registers) [6]uint64 {
+	return [6]uint64{r.Rdi, r.Rsi, r.Rdx, r.R10, r.R8, r.R9}
+}
+
+// restarts reports whether the kernel will make a call that gave v again if no
+// handler runs: ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, and
+// ERESTART_RESTARTBLOCK, which programs never see.
+func restarts(v int64) bool { return v == -512 || v == -513 || v == -514 || v == -516 }
+
 // restart makes the kernel make the call again unless a handler runs first
 // (ERESTARTNOHAND), in which case the program sees EINTR.
 func restart(r *registers) { r.Rax = ^uint64(514 - 1) }

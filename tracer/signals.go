@@ -15,6 +15,9 @@ func (t *Tracer) onSignal(k *task, sig unix.Signal) {
 	if t.keepSignal(k, sig) {
 		sig = 0
 	}
+	if sig == 0 || !hasHandler(k.tid, sig) {
+		t.mendShort(k)
+	}
 	t.resume(k, sig)
 }
 

@@ -22,6 +22,10 @@ type task struct {
 	// told the result at the exit.
 	awaitsExit func(result int64)
 
+	// short is a blocking transfer that a stop broke off and that it goes on
+	// with; nil: none.
+	short *short
+
 	// listening: it is in a group-stop, resumed by PTRACE_LISTEN.
 	listening bool
 }
