@@ -121,6 +121,9 @@ func (s *Supervisor) forget(n int) {
 func (s *Supervisor) decided(ok bool) {
 	if n := len(s.handovers); n > 0 && !s.handovers[n-1].decided {
 		s.handovers[n-1].decided, s.handovers[n-1].ok = true, ok
+		if !ok {
+			s.tracer.Mend(s.handovers[n-1].held)
+		}
 	}
 	s.mayCloseHeld()
 	if s.again {
@@ -137,6 +140,9 @@ func (s *Supervisor) mayCloseHeld() {
 	for _, h := range s.handovers {
 		over := h.decided && (h.ok && s.gens[h.old] == nil || !h.ok && s.gens[h.next] == nil)
 		if over {
+			if !h.ok {
+				s.tracer.Mend(h.held) // what it did since
+			}
 			s.tracer.CloseHeld(h.held)
 		} else {
 			keep = append(keep, h)
@@ -195,6 +201,7 @@ func (s *Supervisor) resume(n int) {
 		return
 	}
 	g.endDrain()
+	s.tracer.Mend(g.held)
 	go func() {
 		for {
 			left, err := s.tracer.Resume(g.traced, g.held)

@@ -27,6 +27,9 @@ func (s *Supervisor) drain(g *gen, over <-chan struct{}) {
 	for {
 		began := time.Now()
 		left, err := d.look(s.tracer.Pids(g.traced), func() []int { return s.otherPids(g) })
+		if unfinished && left == 0 {
+			left = 1 // some process of it may accept yet
+		}
 		if err == nil && left != last {
 			last = left
 			s.later(generation.Counted{N: g.n, Left: last})

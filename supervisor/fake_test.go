@@ -176,6 +176,7 @@ func (f *fakeTracer) Poke(*tracer.Generation)                    {}
 func (f *fakeTracer) Continue(*tracer.Generation)                {}
 func (f *fakeTracer) Adopted(*tracer.Generation) map[uint64]bool { return nil }
 func (f *fakeTracer) CloseHeld([]*tracer.Held)                   {}
+func (f *fakeTracer) Mend([]*tracer.Held)                        {}
 func (f *fakeTracer) Stats() (map[string]uint64, uint64)         { return map[string]uint64{"clone": 3}, 7 }
 func (f *fakeTracer) Wake() <-chan struct{}                      { return f.wake }
 

@@ -81,12 +81,11 @@ func (s *Supervisor) forward(sig syscall.Signal) {
 // restartBySignal begins a restart unless the same signal, sent to hupt and to
 // several processes of the program at once (killall), has begun one already.
 func (s *Supervisor) restartBySignal() {
-	const burst = 250 * time.Millisecond
-	recent := time.Since(s.lastHUP) < burst
-	s.lastHUP = time.Now()
-	if recent {
+	const burst = 50 * time.Millisecond
+	if time.Since(s.lastHUP) < burst {
 		return
 	}
+	s.lastHUP = time.Now()
 	err := s.begin(RestartOptions{})
 	if errors.Is(err, ErrBusy) {
 		// Whoever sent it put new code in place just now, and nobody waits for

@@ -36,6 +36,7 @@ type Tracer interface {
 	Continue(g *tracer.Generation)
 	Kill(g *tracer.Generation)
 	Forget(g *tracer.Generation)
+	Mend(held []*tracer.Held)
 	CloseHeld(held []*tracer.Held)
 	Stats() (stops map[string]uint64, injected uint64)
 	Notes() []tracer.Note

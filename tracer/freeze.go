@@ -3,6 +3,8 @@ package tracer
 import (
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"hupt/fdtable"
 )
 
@@ -37,6 +39,15 @@ func (t *Tracer) thaw(p *process) {
 	}
 }
 
+// sharesTable reports whether task tid has the descriptors that /proc/PID/fd
+// shows: a thread may have unshared its own (unshare(2), CLONE_FILES). kcmp(2)
+// is missing from some kernels; then it has.
+func sharesTable(pid, tid int) bool {
+	const kcmpFiles = 2
+	n, _, e := unix.RawSyscall6(unix.SYS_KCMP, uintptr(fdtable.Reader(pid)), uintptr(tid), kcmpFiles, 0, 0, 0)
+	return e != 0 || n == 0
+}
+
 // injector picks the frozen task of p to make system calls in: one that is
 // inside a system call, if there is one. Elsewhere it may be in a restartable
 // sequence (rseq(2)), whose bookkeeping the kernel would clear when it sees
@@ -44,7 +55,7 @@ func (t *Tracer) thaw(p *process) {
 func (t *Tracer) injector(p *process) *task {
 	var any *task
 	for _, k := range p.tasks {
-		if !k.frozen {
+		if !k.frozen || !sharesTable(p.pid, k.tid) {
 			continue
 		}
 		r, err := getRegisters(k.tid)

@@ -46,6 +46,9 @@ type Held struct {
 	Inode    uint64
 	Name     Name
 	PortZero bool // it was bound by asking for port 0
+
+	nonBlock bool // its O_NONBLOCK when it was taken
+	backlog  int  // of its listen()
 }
 
 // Name is what a bind must ask for to get a held socket.

@@ -23,8 +23,12 @@ func (t *Tracer) Snapshot(g *Generation, have []*Held) (held []*Held, err error)
 		return nil, err
 	}
 	isListening := make(map[uint64]bool, len(sockets))
+	backlog := make(map[uint64]int)
 	for _, s := range sockets {
 		isListening[s.Inode] = s.State == fdtable.StateListen
+		if isListening[s.Inode] {
+			backlog[s.Inode] = s.Backlog
+		}
 	}
 	byInode := make(map[uint64]*Held)
 	for _, h := range have {
@@ -58,6 +62,10 @@ func (t *Tracer) Snapshot(g *Generation, have []*Held) (held []*Held, err error)
 						continue
 					}
 					h.PortZero = t.portZero[inode]
+					h.backlog = unix.SOMAXCONN // the kernel takes what it allows
+					if n, ok := backlog[inode]; ok {
+						h.backlog = n
+					}
 				}
 				seen[inode] = true
 				held = append(held, h)
@@ -99,7 +107,31 @@ func hold(pid, fd int, inode uint64) (*Held, error) {
 		unix.Close(local)
 		return nil, err
 	}
-	return &Held{FD: local, Inode: inode, Name: name}, nil
+	flags, err := unix.FcntlInt(uintptr(local), unix.F_GETFL, 0)
+	if err != nil {
+		unix.Close(local)
+		return nil, os.NewSyscallError("fcntl(F_GETFL)", err)
+	}
+	return &Held{FD: local, Inode: inode, Name: name, nonBlock: flags&unix.O_NONBLOCK != 0}, nil
+}
+
+// Mend undoes what a failed generation did to sockets that it shared with the
+// one that serves on: O_NONBLOCK sits on the file that both have, and a
+// shutdown() of a listener, as many servers do on their way out, closes the
+// port for both. A new listen() opens it again: the bind has lasted.
+func (t *Tracer) Mend(held []*Held) {
+	t.Do(func() {
+		for _, h := range held {
+			if h.FD < 0 {
+				continue
+			}
+			unix.SetNonblock(h.FD, h.nonBlock)
+			listens, err := unix.GetsockoptInt(h.FD, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+			if err == nil && listens == 0 {
+				unix.Listen(h.FD, h.backlog)
+			}
+		}
+	})
 }
 
 // sortHeld orders by the age of the sockets: inodes of sockets count upwards,

@@ -62,8 +62,6 @@ func (t *Tracer) Resume(g *Generation, held []*Held) (left []int, err error) {
 		for _, h := range held {
 			if d := g.dummies[h.Inode]; d != nil {
 				swap[d.inode] = h.FD
-				// Its successor may have wanted it otherwise.
-				unix.SetNonblock(h.FD, d.nonBlock)
 			}
 		}
 		left, err = t.swap(g, swap)

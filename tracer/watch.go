@@ -3,6 +3,7 @@ package tracer
 import (
 	"debug/buildinfo"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -101,6 +102,10 @@ func (t *Tracer) watchEntry(k *task, si syscallInfo) {
 	if !g.watching {
 		return
 	}
+	if int(si.Nr) == unix.SYS_SHUTDOWN {
+		t.sparePort(k, int(int32(si.Args[0])))
+		return
+	}
 	kind := waitCall(int(si.Nr))
 	if kind == waitNone {
 		return
@@ -128,6 +133,30 @@ const (
 	epollOut = uint32(unix.EPOLLOUT)
 	epollET  = uint32(unix.EPOLLET & 0xffffffff)
 )
+
+// sparePort keeps a new generation that gives up from closing the port of the
+// one that serves: shutdown() of a listener acts on the socket, not on the
+// descriptor. It is not made, and gives 0.
+func (t *Tracer) sparePort(k *task, fd int) {
+	inode, ok := fdtable.SocketInode(k.tid, fd)
+	if !ok || !slices.ContainsFunc(k.proc.gen.offers, func(o *offer) bool { return o.taken && o.held.Inode == inode }) {
+		return
+	}
+	r, err := getRegisters(k.tid)
+	if err != nil {
+		return
+	}
+	skipCall(&r)
+	if setRegisters(k.tid, r) != nil {
+		return
+	}
+	k.awaitsExit = func(int64) {
+		if r, err := getRegisters(k.tid); err == nil {
+			setResult(&r, 0)
+			setRegisters(k.tid, r)
+		}
+	}
+}
 
 // pollRDNorm is POLLRDNORM, which means POLLIN (poll(2)).
 const pollRDNorm = 0x40
