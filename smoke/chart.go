@@ -85,11 +85,11 @@ func bands(b *strings.Builder, a axis, spans []Span, top, bottom int, names bool
 		fmt.Fprintf(b, `<rect class="%s" x="%.1f" y="%d" width="%.1f" height="%d"><title>%s, %s to %s</title></rect>`,
 			class, x0, top, math.Max(x1-x0, 1.5), low-top, html.EscapeString(s.title()), short(s.From), short(s.To))
 		if names && s.Name != "draining" {
-			label := fmt.Sprint(s.Restart)
+			label, anchor := fmt.Sprint(s.Restart), "middle"
 			if s.Restart == 0 {
-				label = "bad"
+				label, anchor = "bad", "end" // a good one follows at once
 			}
-			fmt.Fprintf(b, `<text class="mark" x="%.1f" y="%d" text-anchor="middle">%s</text>`, (x0+x1)/2, top-8, label)
+			fmt.Fprintf(b, `<text class="mark" x="%.1f" y="%d" text-anchor="%s">%s</text>`, (x0+x1)/2, top-8, anchor, label)
 		}
 	}
 }

@@ -98,12 +98,12 @@ func (c *course) tell() (stop func()) {
 	return func() { close(done); <-ended }
 }
 
-// beginSpan opens a phase; requests from here on belong to it. It returns by
-// which it is ended.
-func (c *course) beginSpan(restart int, name string) int {
+// beginSpan opens a phase, to which requests that end from here on belong. It
+// returns by which it is ended.
+func (c *course) beginSpan(restart int, name string, from time.Time) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.m.Spans = append(c.m.Spans, Span{Restart: restart, Name: name, From: c.at()})
+	c.m.Spans = append(c.m.Spans, Span{Restart: restart, Name: name, From: from.Sub(c.began)})
 	i := len(c.m.Spans) - 1
 	c.phases = append(c.phases, i)
 	c.setPhase()

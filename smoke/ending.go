@@ -21,9 +21,9 @@ func (c *course) badStart(ctx context.Context) error {
 	c.m.BadStart = b
 	before := c.failures
 	c.mu.Unlock()
-	began := time.Now()
-	span := c.beginSpan(0, "bad start")
-	stream, err := c.beginRestart(ctx)
+	stream, began, err := c.beginRestart(ctx)
+	b.At = began.Sub(c.began)
+	span := c.beginSpan(0, "bad start", began)
 	if err != nil {
 		b.RolledBack, b.Reason = ctx.Err() == nil, err.Error()
 	} else {

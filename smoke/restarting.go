@@ -64,12 +64,10 @@ func (c *course) restart(ctx context.Context, number int) error {
 	c.mu.Lock()
 	old := c.current
 	c.m.Restarts = append(c.m.Restarts, r)
-	f := &follower{c: c, i: len(c.m.Restarts) - 1, number: number, old: old, began: time.Now(), decided: make(chan bool, 1)}
+	f := &follower{c: c, i: len(c.m.Restarts) - 1, number: number, old: old, decided: make(chan bool, 1)}
 	c.mu.Unlock()
-	f.span = c.beginSpan(number, "starting")
-	stream, err := c.beginRestart(ctx)
+	stream, began, err := c.beginRestart(ctx)
 	if err != nil {
-		c.endSpan(f.span)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -77,6 +75,9 @@ func (c *course) restart(ctx context.Context, number int) error {
 		c.happened(fmt.Sprintf("restart %d failed: %v", number, err))
 		return nil
 	}
+	f.began = began
+	f.update(func(r *Restart) { r.At = began.Sub(c.began) })
+	f.span = c.beginSpan(number, "starting", began)
 	c.watchers.Go(func() { f.follow(stream) })
 	select {
 	case ok := <-f.decided:
@@ -91,19 +92,21 @@ func (c *course) restart(ctx context.Context, number int) error {
 	return nil
 }
 
-// beginRestart asks hupt for a restart. The one before may not be over
-// although it serves: hupt watches a new version for a moment.
-func (c *course) beginRestart(ctx context.Context) (eventStream, error) {
+// beginRestart asks hupt for a restart, and tells when that began. The one
+// before may not be over although it serves: hupt watches a new version for a
+// moment, which is no part of the next restart.
+func (c *course) beginRestart(ctx context.Context) (eventStream, time.Time, error) {
 	options := supervisor.RestartOptions{ReadyTimeout: c.o.ReadyTimeout}
 	for end := time.Now().Add(10 * time.Second); ; {
 		one := *c.server.inst
+		began := time.Now()
 		// Not ctx: the stream tells of the old generation's end to the last.
 		stream, err := one.Restart(context.WithoutCancel(ctx), options)
 		if !errors.Is(err, supervisor.ErrBusy) || time.Now().After(end) {
-			return stream, err
+			return stream, began, err
 		}
 		if err := pause(ctx, 20*time.Millisecond); err != nil {
-			return nil, err
+			return nil, began, err
 		}
 	}
 }
@@ -180,7 +183,7 @@ func (f *follower) event(e supervisor.Event) {
 		f.update(func(r *Restart) { r.Serving, r.OK = since, true })
 		f.c.serves(f.next, f.pid)
 		f.c.endSpan(f.span)
-		f.span = f.c.beginSpan(f.number, "draining")
+		f.span = f.c.beginSpan(f.number, "draining", time.Now())
 		f.c.happened(fmt.Sprintf("restart %d: generation %d serves after %s", f.number, f.next, short(since)))
 		f.decide(true)
 	case e.Generation == f.old:
