@@ -1,7 +1,7 @@
 # What to run: make demo, make test. What each needs is in docs/testing.md.
 GO ?= go
 # Tests of one group that run at once. Much of each is waiting.
-PARALLEL ?= 4
+PARALLEL ?= 6
 TESTFLAGS = -parallel $(PARALLEL) -timeout 18m
 
 .PHONY: build demo test deps check race integration user clean
@@ -27,9 +27,9 @@ check:
 	$(GO) vet ./...
 
 # All tests with the race detector, and hupt itself built with it: units, and
-# the integration suite at a quarter of its size.
+# the integration suite at a tenth of its size.
 race:
-	HUPT_RACE=1 HUPT_SCALE=4 $(GO) test -race $(TESTFLAGS) ./...
+	HUPT_RACE=1 HUPT_SCALE=10 $(GO) test -race $(TESTFLAGS) ./...
 
 # The integration suite at its full size.
 integration:

@@ -95,7 +95,7 @@ func TestRollbackAfterQuiesce(t *testing.T) {
 			s := newSite(t, v)
 			i := start(s)
 			run := begin(t, paced(s))
-			for n := range 3 {
+			for n := range max(1, scale(3)) {
 				rejects(t, i, s, run, bakedBad("dies:200", `exit.*\b4\b`), fmt.Sprintf("v%d", n+1))
 			}
 			noneFailed(t, v.name, run.Stop())

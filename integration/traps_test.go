@@ -10,7 +10,7 @@ import (
 )
 
 // trapRestarts is enough for a race of tenths to be hit.
-const trapRestarts = 10
+var trapRestarts = max(3, scale(10))
 
 // TestTraps: programs that are hard on a tracer, see testdata/c/traps.c, are
 // restarted under load like any other.
@@ -88,7 +88,7 @@ func TestRollbackOfTraps(t *testing.T) {
 			s.v.tag, s.v.check = bodyTag, checkBody
 			i := start(s)
 			run := begin(t, paced(s))
-			for n := range 2 {
+			for n := range max(1, scale(2)) {
 				rejects(t, i, s, run, bakedBad("dies:200", `exit.*\b4\b`), fmt.Sprintf("v%d", n+1))
 			}
 			noneFailed(t, model, run.Stop())
