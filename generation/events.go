@@ -150,7 +150,10 @@ type (
 	// Decided ends the restart: the new generation serves, or it failed.
 	Decided struct{ OK bool }
 	// End ends the instance.
-	End struct{ Code int }
+	End struct {
+		Code   int
+		Reason string // how the generation that served last ended
+	}
 )
 
 func (Launch) action()         {}

@@ -21,7 +21,7 @@ func (s *step) drain(g *Gen) {
 func (s *step) counted(g *Gen, left int) {
 	was, counted := g.Left, g.counted
 	g.Left, g.counted = left, true
-	if g.Phase != Draining {
+	if g.Phase != Draining || s.rescue == g.Number {
 		return
 	}
 	g.drained = left == 0
@@ -39,7 +39,7 @@ func (s *step) counted(g *Gen, left int) {
 // hammer is the drain's deadline. While the next generation is on probation,
 // it is put off: the old one may have to be resumed.
 func (s *step) hammer(g *Gen) {
-	if g.Phase != Draining || g.Hammered {
+	if g.Phase != Draining || g.Hammered || s.rescue == g.Number {
 		return
 	}
 	g.Hammered = true
@@ -153,7 +153,7 @@ func (s *step) listened(g *Gen, on bool) {
 	case on:
 		g.mainGone = false // the supervisor chose another main process
 	case !g.orphans:
-		s.do(SetTimer{g.Number, DaemonTimer, Daemonize})
+		s.do(SetTimer{g.Number, DaemonTimer, s.policy.ReadyTimeout})
 	default:
 		// What is left serves nobody. It lives on, as it would without hupt.
 		s.gone(g)
@@ -180,6 +180,14 @@ func (s *step) gone(g *Gen) {
 	// its launch was heard of.
 	if s.serving == g.Number || g.Number == 1 && phase == Starting {
 		s.serving, s.code = 0, g.Exit.Code
+		s.reason = s.died(g)
+		if s.restart == nil {
+			s.callBack()
+		}
+	}
+	if s.rescue == g.Number {
+		s.rescue = 0
+		s.callBack()
 	}
 	switch r := s.restart; {
 	case r == nil:
@@ -187,6 +195,21 @@ func (s *step) gone(g *Gen) {
 		s.newGone(g, phase)
 	case r.old == g.Number:
 		s.oldGone()
+	}
+}
+
+// callBack resumes the youngest generation that still drains when the one that
+// served has died and no other is on its way: it serves as well as it did.
+func (s *step) callBack() {
+	if s.stopping || s.serving != 0 {
+		return
+	}
+	for i := len(s.gens) - 1; i >= 0; i-- {
+		if g := s.gens[i]; g.Phase == Draining && !g.Failed {
+			s.rescue = g.Number
+			s.do(ClearTimer{g.Number, DrainTimer}, Resume{g.Number})
+			return
+		}
 	}
 }
 
@@ -228,18 +251,28 @@ func (s *step) oldGone() {
 
 // resumed: the old generation accepts again.
 func (s *step) resumed(g *Gen) {
+	if s.rescue == g.Number {
+		s.rescue = 0
+		s.comeBack(g, g.began)
+		return
+	}
 	r := s.restart
 	if r == nil || r.old != g.Number || r.reason == "" {
 		return
 	}
+	s.comeBack(g, r.began)
+	s.failed(r.reason)
+}
+
+// comeBack makes a resumed generation the one that serves.
+func (s *step) comeBack(g *Gen, since time.Time) {
 	g.Phase, g.drained, g.Hammered = Serving, false, false
 	g.began = time.Time{}
 	s.serving, s.previous = g.Number, 0
-	s.do(Report{Kind: "resumed", N: g.Number, Since: r.began})
+	s.do(Report{Kind: "resumed", N: g.Number, Since: since})
 	if g.mainGone {
 		s.do(CheckListening{g.Number})
 	}
-	s.failed(r.reason)
 }
 
 func (s *step) quiesceFailed(n int, reason string) {

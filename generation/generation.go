@@ -48,9 +48,6 @@ const (
 	// that adopted fewer sockets than were offered is taken at its word; and
 	// how long one that listens on nothing must live.
 	Settle = time.Second
-	// Daemonize is how long the descendants of a first process that exited
-	// with 0 have to listen on something.
-	Daemonize = 3 * time.Second
 )
 
 // Progress is how far a starting generation is.
@@ -92,9 +89,11 @@ type Machine struct {
 	gens     []*Gen
 	restart  *restart // in progress, or nil
 	serving  int      // number; 0: none
+	rescue   int      // a generation that drained and is resumed, since its successor died
 	previous int      // that could be resumed, while its successor is on probation
 	stopping bool     // a stop was asked for
 	code     int      // that the instance is to exit with
+	reason   string   // why the last serving generation ended
 	ended    bool
 
 	Restarts  int

@@ -209,12 +209,12 @@ func TestPolicy(t *testing.T) {
 	exit 1 main last 5      => say gone 1, forget 1, end 5`,
 		"the first one leaves children that listen later": running + `
 	exit 1 main 0           => check 1
-	listened 1 no           => timer daemon 1 3s
+	listened 1 no           => timer daemon 1 1m0s
 	expired 1 daemon        => check 1
 	listened 1 yes          =>`,
 		"the first one leaves children that never listen": running + `
 	exit 1 main 0           => check 1
-	listened 1 no           => timer daemon 1 3s
+	listened 1 no           => timer daemon 1 1m0s
 	expired 1 daemon        => check 1
 	listened 1 no           => say gone 1, forget 1, end 0`,
 		"the first one fails and leaves children": running + `
@@ -237,9 +237,10 @@ func TestPolicy(t *testing.T) {
 		"ends by itself": running + `
 	exit 1 main last 3      => say gone 1, forget 1, end 3`,
 		"ends by itself while another drains": confirmed + `
-	exit 2 main last 3      => say gone 2, forget 2
-	counted 1 0             => say drained 1, say stopping 1, signal 1 stop, timer kill 1 10s
-	exit 1 main last 0      => say gone 1, forget 1, end 3`,
+	exit 2 main last 3      => say gone 2, forget 2, resume 1
+	counted 1 0             =>
+	resumed 1               => say resumed 1
+	exit 1 main last 0      => say gone 1, forget 1, end 0`,
 		"stop": stopping + `
 	exit 1 main last 143    => say gone 1, forget 1, end 143`,
 		"stop that the program got as well": running + `

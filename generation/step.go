@@ -66,7 +66,10 @@ func (s *step) isNew(g *Gen) bool { return s.restart != nil && s.restart.number 
 
 // Busy says why no restart can begin; "" if one can.
 func (m *Machine) Busy() string {
-	if m.restart == nil {
+	switch {
+	case m.rescue != 0:
+		return fmt.Sprintf("generation %d is being resumed", m.rescue)
+	case m.restart == nil:
 		return ""
 	}
 	what := "on probation"

@@ -3,7 +3,7 @@ package generation
 // stop ends everything that lives; a second one does so by SIGKILL.
 func (s *step) stop(e StopWanted) {
 	again := s.stopping
-	s.stopping = true
+	s.stopping, s.rescue = true, 0
 	if s.restart != nil {
 		s.failed("the instance was told to stop")
 	}
@@ -35,5 +35,5 @@ func (s *step) mayEnd() {
 		return
 	}
 	s.ended = true
-	s.do(End{s.code})
+	s.do(End{s.code, s.reason})
 }

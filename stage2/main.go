@@ -57,8 +57,10 @@ func (s Spec) exec(ready func(Reply)) Reply {
 		errors.As(err, &errno)
 		return Reply{Step: step, Path: path, Errno: int(errno), Message: err.Error()}
 	}
-	if err := os.Chdir(s.Dir); err != nil {
-		return fail("chdir", s.Dir, err)
+	if s.Dir != "" {
+		if err := os.Chdir(s.Dir); err != nil {
+			return fail("chdir", s.Dir, err)
+		}
 	}
 	path, err := lookup(s.Command[0], s.Env)
 	if err != nil {

@@ -85,6 +85,8 @@ func mapLaunchError(err error) error {
 	switch {
 	case le.Step == "seccomp":
 		return fmt.Errorf("%w: %w", ErrSeccompMissing, le)
+	case le.Step == "chdir":
+		return fmt.Errorf("change to the working directory %s: %s", le.Path, le.Errno.Error())
 	case le.Step == "lookup" && (le.Errno == unix.ENOENT || le.Errno == unix.ENOTDIR):
 		return fmt.Errorf("%s: %w", le.Path, ErrNotFound)
 	case le.Step == "execve" && le.Errno == unix.ENOENT:

@@ -34,6 +34,9 @@ func (s *Supervisor) note(n tracer.Note) {
 		s.outside[syscall.Signal(n.Signal)] = time.Now()
 		s.restartBySignal()
 	case tracer.NoteOutsideSignal:
+		if n.Kernel {
+			s.terminal[syscall.Signal(n.Signal)] = time.Now()
+		}
 		if n.PID == g.main {
 			s.outside[syscall.Signal(n.Signal)] = time.Now()
 		}
@@ -44,12 +47,16 @@ func (s *Supervisor) note(n tracer.Note) {
 	}
 }
 
-// groupStop: the program's first process was stopped by job control. The shell
-// waits for hupt, so hupt stops, too.
+// groupStop: the program's first process was stopped. If the terminal did it, or
+// whoever did it to hupt, too, the shell waits for hupt, so hupt stops, too. A
+// program that somebody else stops is somebody else's to continue, and hupt
+// must be there to let it.
 func (s *Supervisor) groupStop(g *gen, sig unix.Signal) {
 	s.stopped = true
 	switch sig {
 	case unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
-		unix.Kill(unix.Getpid(), unix.SIGSTOP)
+		if time.Since(s.terminal[syscall.Signal(sig)]) < time.Second {
+			unix.Kill(unix.Getpid(), unix.SIGSTOP)
+		}
 	}
 }

@@ -42,6 +42,10 @@ func (s *Supervisor) catch() <-chan os.Signal {
 
 // caught: somebody sent hupt a signal.
 func (s *Supervisor) caught(sig syscall.Signal) {
+	switch sig {
+	case unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
+		s.terminal[sig] = time.Now()
+	}
 	// The program may be about to get the same one: wait, then look.
 	since := time.Now().Add(-together)
 	time.AfterFunc(together, func() {

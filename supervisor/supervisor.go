@@ -7,7 +7,6 @@ package supervisor
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"syscall"
 	"time"
@@ -65,10 +64,12 @@ type Supervisor struct {
 	waiters   []waiter
 	path      string
 	outside   map[syscall.Signal]time.Time // when the program last got a signal that hupt gets, too
+	terminal  map[syscall.Signal]time.Time // when the terminal, or whoever sent it to hupt, last stopped it
 	lastHUP   time.Time
 	again     bool // a restart signal came while a restart was in progress
 	stopped   bool // the program is in a group-stop
 	code      int
+	reason    string // how the generation that served last ended
 	ended     bool
 	err       error
 }
@@ -112,8 +113,11 @@ func New(cfg Config) (*Supervisor, error) {
 		return nil, errors.New("no command")
 	}
 	dir, err := os.Getwd()
+	if err == nil {
+		_, err = os.Stat(dir + "/.")
+	}
 	if err != nil {
-		return nil, fmt.Errorf("find the working directory: %w", err)
+		dir = "" // removed, or not to be entered by name: the program gets hupt's own
 	}
 	// Before anything here asks for a signal.
 	signals := stage2.InheritedSignals()
@@ -133,9 +137,10 @@ func New(cfg Config) (*Supervisor, error) {
 			KillAfter:    cfg.KillAfter,
 			BlindReady:   cfg.AllowIOUring,
 		}),
-		gens:    make(map[int]*gen),
-		next:    1,
-		outside: make(map[syscall.Signal]time.Time),
+		gens:     make(map[int]*gen),
+		next:     1,
+		outside:  make(map[syscall.Signal]time.Time),
+		terminal: make(map[syscall.Signal]time.Time),
 	}, nil
 }
 
@@ -162,7 +167,7 @@ func (s *Supervisor) Run() (exitCode int, err error) {
 		}
 	}
 	if s.err == nil {
-		s.publish(Event{Kind: EventStopped, ExitCode: s.code, Generation: s.next - 1})
+		s.publish(Event{Kind: EventStopped, ExitCode: s.code, Reason: s.reason, Generation: s.next - 1})
 	}
 	s.hub.endAll()
 	select {

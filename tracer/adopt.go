@@ -34,6 +34,13 @@ func (t *Tracer) onBind(k *task, si syscallInfo) {
 		t.resume(k, 0) // EBADF or ENOTSOCK
 		return
 	}
+	// Port 0 is asked for by clients, too: who listens is known at listen().
+	if addr.Port() == 0 {
+		t.boundZero(inode, addr)
+		t.watchResult(k, "bind "+addr.String())
+		t.resume(k, 0)
+		return
+	}
 	if o := t.offerFor(k, fd, family, addr); o != nil {
 		err := t.adopt(k, fd, inode, o)
 		if err == nil || gone(err) {
@@ -44,21 +51,18 @@ func (t *Tracer) onBind(k *task, si syscallInfo) {
 			Text: fmt.Sprintf("hand %s over: %v", o.held.Name, err)})
 		return
 	}
-	if addr.Port() == 0 {
-		t.boundZero(inode)
-	}
 	t.watchResult(k, "bind "+addr.String())
 	t.resume(k, 0)
 }
 
 // boundZero remembers that a socket's bind asked for port 0, until it listens.
 // Most never do: clients bind so, too, and their sockets must not pile up here.
-func (t *Tracer) boundZero(inode uint64) {
+func (t *Tracer) boundZero(inode uint64, addr netip.AddrPort) {
 	const limit = 1024
 	if len(t.zeroBinds) >= limit {
 		clear(t.zeroBinds)
 	}
-	t.zeroBinds[inode] = true
+	t.zeroBinds[inode] = addr
 }
 
 // watchResult tells the supervisor if the call that k is about to make fails,

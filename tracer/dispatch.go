@@ -1,6 +1,8 @@
 package tracer
 
 import (
+	"time"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -99,7 +101,7 @@ func (t *Tracer) onExec(k *task) {
 
 // onEventStop: a new task's first stop, an INTERRUPT's, or a group-stop.
 func (t *Tracer) onEventStop(k *task, s stop) {
-	t.mendEINTR(k.tid)
+	t.mendEINTR(k)
 	t.mendShort(k)
 	k.group = 0
 	if s.kind == stopGroup {
@@ -135,13 +137,49 @@ func (t *Tracer) letGo(k *task) {
 // by itself would show EINTR to a program that saw no signal. If a handler
 // does run, the program sees EINTR, as it would have. It reports whether there
 // was something to mend.
-func (t *Tracer) mendEINTR(tid int) bool {
-	r, err := getRegisters(tid)
+func (t *Tracer) mendEINTR(k *task) bool {
+	r, err := getRegisters(k.tid)
 	if err != nil || !inSyscall(&r) || result(&r) != -int64(unix.EINTR) || !showsEINTR(syscallNumber(&r)) {
 		return false
 	}
+	if !k.timeLeft(&r) {
+		setResult(&r, 0) // it timed out
+		setRegisters(k.tid, r)
+		return false
+	}
 	restart(&r)
-	return setRegisters(tid, r) == nil
+	return setRegisters(k.tid, r) == nil
+}
+
+// timedWait is an epoll_wait with a time-out that was made to start again.
+type timedWait struct {
+	pc       uint64
+	deadline time.Time
+	left     int32 // milliseconds that it was last given
+}
+
+// timeLeft gives an epoll_wait that is to start again what is left of its
+// time-out, so that a stream of ignored signals can't keep it from ever ending.
+// When it began is not known: it is taken to have begun at its first stop, so
+// that it waits twice its time at most.
+func (k *task) timeLeft(r *registers) bool {
+	timeout, ok := epollTimeout(r)
+	if !ok || timeout <= 0 {
+		return true
+	}
+	now := time.Now()
+	w := &k.wait
+	if w.pc != programCounter(r) || w.left != timeout || now.After(w.deadline.Add(time.Duration(timeout)*time.Millisecond)) {
+		*w = timedWait{pc: programCounter(r), deadline: now.Add(time.Duration(timeout) * time.Millisecond)}
+	}
+	left := w.deadline.Sub(now).Milliseconds()
+	if left <= 0 {
+		*w = timedWait{}
+		return false
+	}
+	w.left = int32(left)
+	setEpollTimeout(r, w.left)
+	return true
 }
 
 // onSeccomp: a call that the filter traces is about to be made.
@@ -176,7 +214,7 @@ func (t *Tracer) onSyscall(k *task) {
 	case opExit:
 		// This trap used up the INTERRUPT that broke the call off: ask for
 		// another one, at which the kernel starts the call again.
-		if t.mendEINTR(k.tid) {
+		if t.mendEINTR(k) {
 			interrupt(k.tid)
 		}
 		switch {

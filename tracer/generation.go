@@ -123,6 +123,7 @@ type Note struct {
 	Status     unix.WaitStatus
 	Last       bool
 	Signal     unix.Signal
+	Kernel     bool // of NoteOutsideSignal: from the terminal
 	Name       Name
 	Progress   Progress
 	Text       string

@@ -3,6 +3,7 @@ package tracer
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/netip"
 	"os"
@@ -42,6 +43,9 @@ func (t *Tracer) Snapshot(g *Generation, have []*Held) (held []*Held, err error)
 		})
 		for pid := range g.procs {
 			sockets, e := fdtable.Sockets(pid)
+			if errors.Is(e, fs.ErrPermission) {
+				err = fmt.Errorf("the sockets of process %d can't be read: it is not dumpable (prctl(2)); run hupt as root", pid)
+			}
 			if e != nil {
 				continue
 			}

@@ -98,44 +98,41 @@ func (t *Tracer) closeDummies(g *Generation) {
 	}
 }
 
-// swap does Plan in every process of g, until none is left that has a
-// descriptor to swap: a process may be born of one that was not done yet.
+// swap does Plan in every process of g that has a descriptor to swap, and again
+// in those that were born meanwhile of one that was not done yet.
 func (t *Tracer) swap(g *Generation, swap map[uint64]int) (left []int, err error) {
 	want := make(map[uint64]bool, len(swap))
 	for inode := range swap {
 		want[inode] = true
 	}
-	failed := make(map[int]bool)
-	for again := true; again; {
-		again = false
-		for pid, p := range g.procs {
-			if failed[pid] || !holds(pid, want) {
+	done := make(map[int]bool)
+	for {
+		var todo []int
+		for pid := range g.procs {
+			if !done[pid] {
+				todo = append(todo, pid)
+			}
+		}
+		if len(todo) == 0 {
+			return left, nil
+		}
+		for _, pid := range todo {
+			done[pid] = true
+			p := g.procs[pid]
+			if p == nil || !holds(pid, want) {
 				continue
 			}
 			err := t.swapIn(p, swap, want)
 			switch {
-			case err == nil:
-				again = true
-			case gone(err):
-				again = true
+			case err == nil, gone(err):
 			case errors.Is(err, errNotFrozen), errors.Is(err, unix.EMFILE):
 				// The latter as long as its connections fill its table.
-				failed[pid] = true
 				left = append(left, pid)
 			default:
 				return left, fmt.Errorf("process %d: %w", pid, err)
 			}
-			break // g.procs may have changed
-		}
-		if !again {
-			for pid := range g.procs {
-				if !failed[pid] && holds(pid, want) {
-					again = true
-				}
-			}
 		}
 	}
-	return left, nil
 }
 
 // holds reports whether process pid has one of the wanted sockets open.

@@ -123,3 +123,16 @@ func epollEvent(events uint32, data uint64) []byte {
 	order.PutUint64(b[4:], data)
 	return b
 }
+
+// epollTimeout is the time-out in milliseconds of an epoll_wait or epoll_pwait.
+func epollTimeout(r *registers) (ms int32, ok bool) {
+	switch syscallNumber(r) {
+	case unix.SYS_EPOLL_WAIT, unix.SYS_EPOLL_PWAIT:
+		return int32(r.R10), true
+	}
+	return 0, false
+}
+
+// setEpollTimeout changes it for the call that is about to start again. The
+// register is one that a function may change for its caller.
+func setEpollTimeout(r *registers, ms int32) { r.R10 = uint64(uint32(ms)) }

@@ -11,7 +11,7 @@ import (
 // restart signal from outside.
 func (t *Tracer) onSignal(k *task, sig unix.Signal) {
 	// The wake-up for a signal that is then ignored breaks epoll_wait off, too.
-	t.mendEINTR(k.tid)
+	t.mendEINTR(k)
 	if t.keepSignal(k, sig) {
 		sig = 0
 	}
@@ -38,6 +38,7 @@ func (t *Tracer) keepSignal(k *task, sig unix.Signal) bool {
 	case siKernel:
 		// The terminal's Ctrl-C, Ctrl-\, Ctrl-Z or hangup goes to the whole
 		// foreground group, and so to hupt, too.
+		note.Kernel = true
 		t.tell(note)
 		return false
 	case siUser, siQueue, siTKill:

@@ -22,6 +22,9 @@ type task struct {
 	// told the result at the exit.
 	awaitsExit func(result int64)
 
+	// wait is the last epoll_wait of it that was made to start again.
+	wait timedWait
+
 	// short is a blocking transfer that a stop broke off and that it goes on
 	// with; nil: none.
 	short *short

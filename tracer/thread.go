@@ -3,6 +3,7 @@ package tracer
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"runtime"
 	"sync"
@@ -38,9 +39,9 @@ type Tracer struct {
 	tasks       map[int]*task
 	procs       map[int]*process
 	generations []*Generation
-	strays      map[int]unix.WaitStatus // stops of tasks whose generation is not known yet
-	zeroBinds   map[uint64]bool         // inodes of sockets whose bind asked for port 0
-	portZero    map[uint64]bool         // those of them that listen
+	strays      map[int]unix.WaitStatus   // stops of tasks whose generation is not known yet
+	zeroBinds   map[uint64]netip.AddrPort // by inode, what a bind that asked for port 0 was given
+	portZero    map[uint64]bool           // those of them that listen
 	stops       map[string]uint64
 	injected    uint64
 	restartSig  unix.Signal
@@ -72,7 +73,7 @@ func New(o Options) (*Tracer, error) {
 		tasks:      make(map[int]*task),
 		procs:      make(map[int]*process),
 		strays:     make(map[int]unix.WaitStatus),
-		zeroBinds:  make(map[uint64]bool),
+		zeroBinds:  make(map[uint64]netip.AddrPort),
 		ended:      make(map[int]time.Time),
 		portZero:   make(map[uint64]bool),
 		stops:      make(map[string]uint64),

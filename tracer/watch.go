@@ -24,9 +24,21 @@ import (
 // onListen: the task is about to call listen().
 func (t *Tracer) onListen(k *task, si syscallInfo) {
 	g := k.proc.gen
-	inode, ok := fdtable.SocketInode(k.tid, int(int32(si.Args[0])))
-	if t.zeroBinds[inode] {
+	fd := int(int32(si.Args[0]))
+	inode, ok := fdtable.SocketInode(k.tid, fd)
+	if addr, zero := t.zeroBinds[inode]; zero {
 		delete(t.zeroBinds, inode)
+		family := unix.AF_INET
+		if addr.Addr().Is6() {
+			family = unix.AF_INET6
+		}
+		if o := t.offerFor(k, fd, family, addr); o != nil {
+			if err := t.adopt(k, fd, inode, o); err != nil && !gone(err) {
+				t.tell(Note{Kind: NoteFailedCall, Generation: g, PID: k.proc.pid,
+					Text: fmt.Sprintf("hand %s over: %v", o.held.Name, err)})
+			}
+			return
+		}
 		t.portZero[inode] = true
 	}
 	if ok && !g.settled && !g.listening[inode] {
