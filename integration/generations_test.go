@@ -17,7 +17,7 @@ func TestSeveralDrain(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, named("go"))
 	i := start(s)
-	var runs []*load.Run
+	var runs []*loading
 	for n := 1; n <= 3; n++ {
 		runs = append(runs, begin(t, withRequests(s.slow(4000), clients)))
 		time.Sleep(200 * time.Millisecond)
@@ -69,7 +69,7 @@ func TestBusy(t *testing.T) {
 }
 
 // idlers opens kept connections that stay idle, and returns when they are up.
-func idlers(t *testing.T, s *site, n int) *load.Run {
+func idlers(t *testing.T, s *site, n int) *loading {
 	t.Helper()
 	o := s.load()
 	o.Kind, o.Clients, o.Hold = load.LongLived, n, time.Hour

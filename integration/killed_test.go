@@ -35,8 +35,8 @@ func TestHuptKilled(t *testing.T) {
 // one is lost with hupt, for its bind() can't be answered; the old one is not.
 func TestHuptKilledInRestart(t *testing.T) {
 	for _, c := range []struct{ victim, arg string }{
-		{"go", "-startup=2s"},
-		{"c-threads", "startup=2000"},
+		{"go", "-startup=5s"},
+		{"c-threads", "startup=5000"},
 	} {
 		t.Run(c.victim, func(t *testing.T) {
 			t.Parallel()
@@ -50,7 +50,7 @@ func TestHuptKilledInRestart(t *testing.T) {
 			await(t, "the new generation is starting", func() bool { return len(i.status().Generations) == 2 })
 			run.SetPhase("hupt is dead")
 			i.kill()
-			time.Sleep(4 * time.Second)
+			time.Sleep(7 * time.Second)
 			noneFailed(t, c.victim, run.Stop())
 			lives(t, i, s, serving.PID, serving.PIDs, "v0")
 		})

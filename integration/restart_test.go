@@ -62,7 +62,7 @@ func TestRestartWithSlowRequests(t *testing.T) {
 			half.Clients /= 2
 			var samples, others sampler
 			half.Observe = samples.add
-			slow := []*load.Run{begin(t, half), nil}
+			slow := []*loading{begin(t, half), nil}
 			time.Sleep(slowMillis / 2 * time.Millisecond)
 			half.Observe = others.add
 			slow[1] = begin(t, half)
@@ -102,7 +102,7 @@ func TestRestartWithSlowRequests(t *testing.T) {
 	}
 }
 
-func setPhase(runs []*load.Run, phase string) {
+func setPhase(runs []*loading, phase string) {
 	for _, run := range runs {
 		run.SetPhase(phase)
 	}

@@ -114,7 +114,7 @@ func paced(s *site) load.Options {
 
 // rejects deploys a bad version and shows that it is not let in; then a good
 // one, which is.
-func rejects(t *testing.T, i *instance, s *site, run *load.Run, bad badVersion, good string) {
+func rejects(t *testing.T, i *instance, s *site, run *loading, bad badVersion, good string) {
 	t.Helper()
 	before := i.serving()
 	was, err := s.answer()
