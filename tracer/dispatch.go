@@ -48,7 +48,7 @@ func (t *Tracer) dispatch(tid int, ws unix.WaitStatus) {
 // resume lets a stopped task go on. It runs at full speed unless something
 // waits to see its system calls.
 func (t *Tracer) resume(k *task, sig unix.Signal) {
-	k.frozen, k.listening = false, false
+	k.frozen, k.listening, k.held = false, false, false
 	if k.proc.frozen {
 		// Any trap clears a pending INTERRUPT (ptrace_stop in the kernel's
 		// signal.c): this one used it up.
@@ -210,7 +210,9 @@ func (t *Tracer) onSyscall(k *task) {
 	}
 	switch si.Op {
 	case opEntry:
-		t.watchEntry(k, si)
+		if t.watchEntry(k, si) {
+			return // it stays where it is
+		}
 	case opExit:
 		// This trap used up the INTERRUPT that broke the call off: ask for
 		// another one, at which the kernel starts the call again.

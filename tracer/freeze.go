@@ -17,6 +17,10 @@ import (
 func (t *Tracer) freeze(p *process, timeout time.Duration) bool {
 	p.frozen = true
 	for _, k := range p.tasks {
+		if k.held {
+			t.resume(k, 0) // with an INTERRUPT, since the process is frozen
+			continue
+		}
 		interrupt(k.tid)
 	}
 	return t.pump(timeout, func() bool {

@@ -27,6 +27,7 @@ type Generation struct {
 	settled   bool            // it serves: a bind's result is nobody's concern any more
 
 	quiesced bool
+	held     holding
 	dummies  map[uint64]*dummy // by the inode of the held socket that each stands in for
 }
 
@@ -95,6 +96,12 @@ func (g *Generation) pending() bool {
 		if !g.waiting[inode] {
 			return true
 		}
+	}
+	// Those that it did not adopt yet, it may adopt or fail to: till then it
+	// must not accept on the others (see holdAccept).
+	p := g.progress()
+	if g.held == holdsSome || g.held == holdsNobody && p.Adopted > 0 && p.Adopted < p.Offered {
+		return true
 	}
 	return len(g.waiting) < len(g.listening)
 }

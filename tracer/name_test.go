@@ -145,6 +145,10 @@ func TestProgress(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	g.waiting[2] = true
+	if !g.pending() {
+		t.Error("not pending, though one socket was not adopted yet")
+	}
+	g.offers[1].taken = true
 	if g.pending() {
 		t.Error("pending")
 	}

@@ -20,6 +20,7 @@ import (
 func (t *Tracer) Quiesce(g *Generation, held []*Held) (left []int, err error) {
 	t.Do(func() {
 		g.quiesced = true
+		t.release(g)
 		left, err = t.quiesce(g, held)
 	})
 	return left, err
@@ -78,6 +79,7 @@ func (t *Tracer) Resume(g *Generation, held []*Held) (left []int, err error) {
 func (t *Tracer) Settle(g *Generation) {
 	t.Do(func() {
 		g.settled = true
+		t.release(g)
 		t.unwatch(g)
 		for _, o := range g.offers {
 			if !o.taken || !o.nonBlock {

@@ -25,6 +25,9 @@ type task struct {
 	// wait is the last epoll_wait of it that was made to start again.
 	wait timedWait
 
+	// held: it stands at the entry of an accept, until its generation serves.
+	held bool
+
 	// short is a blocking transfer that a stop broke off and that it goes on
 	// with; nil: none.
 	short *short

@@ -108,22 +108,25 @@ func (t *Tracer) unwatch(g *Generation) {
 }
 
 // watchEntry looks at a call that a task of a watched generation is about to
-// make.
-func (t *Tracer) watchEntry(k *task, si syscallInfo) {
+// make. It reports whether the task is to stay there.
+func (t *Tracer) watchEntry(k *task, si syscallInfo) (stays bool) {
 	g := k.proc.gen
 	if !g.watching {
-		return
+		return false
 	}
 	if int(si.Nr) == unix.SYS_SHUTDOWN {
 		t.sparePort(k, int(int32(si.Args[0])))
-		return
+		return false
 	}
 	kind := waitCall(int(si.Nr))
 	if kind == waitNone {
-		return
+		return false
 	}
 	before := len(g.waiting)
 	for inode := range k.waitsOn(kind, si.Args) {
+		if kind == waitAccept {
+			stays = t.holdAccept(k, inode)
+		}
 		if g.inherited[inode] {
 			g.listening[inode] = true
 		}
@@ -132,12 +135,13 @@ func (t *Tracer) watchEntry(k *task, si syscallInfo) {
 		}
 	}
 	if len(g.waiting) == before {
-		return
+		return stays
 	}
 	if !g.pending() {
 		t.unwatch(g)
 	}
 	t.tell(Note{Kind: NoteProgress, Generation: g, Progress: g.progress()})
+	return stays
 }
 
 // epoll event bits, epoll_ctl(2).
