@@ -43,7 +43,7 @@ func (s *Supervisor) note(n tracer.Note) {
 	case tracer.NoteGroupStop:
 		s.groupStop(g, n.Signal)
 	case tracer.NoteContinued:
-		s.stopped = false
+		s.continued()
 	}
 }
 
@@ -55,8 +55,24 @@ func (s *Supervisor) groupStop(g *gen, sig unix.Signal) {
 	s.stopped = true
 	switch sig {
 	case unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
-		if time.Since(s.terminal[syscall.Signal(sig)]) < time.Second {
-			unix.Kill(unix.Getpid(), unix.SIGSTOP)
+		if last := s.terminal[syscall.Signal(sig)]; time.Since(last) < time.Second {
+			s.late = !s.caughtStop.After(last.Add(-together))
+			s.stopToo()
 		}
 	}
+}
+
+// stopToo stops hupt, once for each stop of the program.
+func (s *Supervisor) stopToo() {
+	if !s.stopsToo {
+		s.stopsToo = true
+		unix.Kill(unix.Getpid(), unix.SIGSTOP)
+	}
+}
+
+// continued: the program goes on.
+func (s *Supervisor) continued() {
+	s.stopped, s.stopsToo = false, false
+	// The signal that is late has come by then, if it ever will.
+	time.AfterFunc(together, func() { s.call(func() { s.late = false }) })
 }

@@ -44,7 +44,14 @@ func (s *Supervisor) catch() <-chan os.Signal {
 func (s *Supervisor) caught(sig syscall.Signal) {
 	switch sig {
 	case unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
-		s.terminal[sig] = time.Now()
+		if s.late {
+			s.late = false // what stopped the program, and hupt before it read this
+			return
+		}
+		s.terminal[sig], s.caughtStop = time.Now(), time.Now()
+		if s.stopped { // its stop was heard of first
+			s.stopToo()
+		}
 	}
 	// The program may be about to get the same one: wait, then look.
 	since := time.Now().Add(-together)

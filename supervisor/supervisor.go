@@ -57,21 +57,24 @@ type Supervisor struct {
 	hub    hub
 
 	// Below: the loop only.
-	machine   *generation.Machine
-	gens      map[int]*gen
-	next      int // number of the next generation
-	handovers []*handover
-	waiters   []waiter
-	path      string
-	outside   map[syscall.Signal]time.Time // when the program last got a signal that hupt gets, too
-	terminal  map[syscall.Signal]time.Time // when the terminal, or whoever sent it to hupt, last stopped it
-	lastHUP   time.Time
-	again     bool // a restart signal came while a restart was in progress
-	stopped   bool // the program is in a group-stop
-	code      int
-	reason    string // how the generation that served last ended
-	ended     bool
-	err       error
+	machine    *generation.Machine
+	gens       map[int]*gen
+	next       int // number of the next generation
+	handovers  []*handover
+	waiters    []waiter
+	path       string
+	outside    map[syscall.Signal]time.Time // when the program last got a signal that hupt gets, too
+	terminal   map[syscall.Signal]time.Time // when the terminal, or whoever sent it to hupt, last stopped it
+	lastHUP    time.Time
+	again      bool      // a restart signal came while a restart was in progress
+	stopped    bool      // the program is in a group-stop
+	stopsToo   bool      // …and hupt was, for that
+	caughtStop time.Time // when hupt last caught a signal that stops
+	late       bool      // one is still to be caught, of a stop that is over
+	code       int
+	reason     string // how the generation that served last ended
+	ended      bool
+	err        error
 }
 
 // gen is what the supervisor keeps of a generation.

@@ -87,6 +87,7 @@ func (t *Tracer) Settle(g *Generation) {
 			}
 			unix.SetNonblock(o.held.FD, true)
 		}
+		t.nudge(g)
 	})
 }
 
@@ -155,6 +156,18 @@ func holds(pid int, want map[uint64]bool) bool {
 var errNotFrozen = errors.New("no thread of it stopped")
 
 func (t *Tracer) swapIn(p *process, swap map[uint64]int, want map[uint64]bool) error {
+	return t.inject(p, func(i *injection) error {
+		table, err := fdtable.Read(p.pid, func(inode uint64) bool { return want[inode] })
+		if err != nil {
+			return err
+		}
+		t.noteAcceptors(p, want)
+		return i.carryOut(fdtable.Plan(table, want), swap)
+	})
+}
+
+// inject stops process p and lets f make calls in one of its tasks.
+func (t *Tracer) inject(p *process, f func(*injection) error) error {
 	t.freeze(p, freezeTimeout)
 	defer t.thaw(p)
 	if t.procs[p.pid] != p {
@@ -164,15 +177,6 @@ func (t *Tracer) swapIn(p *process, swap map[uint64]int, want map[uint64]bool) e
 	if k == nil {
 		return errNotFrozen
 	}
-	table, err := fdtable.Read(p.pid, func(inode uint64) bool { return want[inode] })
-	if err != nil {
-		return err
-	}
-	t.noteAcceptors(p, want)
-	plan := fdtable.Plan(table, want)
-	if len(plan) == 0 {
-		return nil
-	}
 	i, err := t.injectAtStop(k)
 	if err != nil {
 		if i != nil && !gone(err) {
@@ -180,7 +184,7 @@ func (t *Tracer) swapIn(p *process, swap map[uint64]int, want map[uint64]bool) e
 		}
 		return err
 	}
-	err = i.carryOut(plan, swap)
+	err = f(i)
 	if e := i.endAtStop(); err == nil {
 		err = e
 	}
