@@ -48,6 +48,9 @@ const (
 	// that adopted fewer sockets than were offered is taken at its word; and
 	// how long one that listens on nothing must live.
 	Settle = time.Second
+	// FirstSettle is how long the first generation is watched for a wait on what
+	// it listens on: a port that is only a lock is never waited on.
+	FirstSettle = 5 * time.Second
 )
 
 // Progress is how far a starting generation is.

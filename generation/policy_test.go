@@ -10,7 +10,7 @@ const (
 	running = `
 	restart 1               => launch 1
 	launched 1              => say starting 1
-	progress 1 0/0/1/0      => timer settle 1 1m0s
+	progress 1 0/0/1/0      => timer settle 1 5s
 	progress 1 0/0/1/1      => settled 1, say serving 1`
 	starting = running + `
 	restart 2               => launch 2
@@ -300,7 +300,7 @@ func TestPolicy(t *testing.T) {
 		"the first one never waits": `
 	restart 1               => launch 1
 	launched 1              => say starting 1
-	progress 1 0/0/2/1      => timer settle 1 1m0s
+	progress 1 0/0/2/1      => timer settle 1 5s
 	expired 1 settle        => settled 1
 	progress 1 0/0/2/2      =>`,
 		"the first one can't be launched": `

@@ -140,7 +140,7 @@ func (s *step) progressed(g *Gen, p Progress) {
 	case first:
 		// The first generation is watched like any other, which makes it slow.
 		// One that listens and never waits must not stay so for ever.
-		after := s.policy.ReadyTimeout
+		after := FirstSettle
 		if s.policy.BlindReady {
 			after = Settle
 		}

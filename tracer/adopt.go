@@ -183,7 +183,11 @@ func (t *Tracer) adopt(k *task, fd int, inode uint64, o *offer) error {
 	t.portZero[o.held.Inode] = o.held.PortZero
 	// It listens already, and a program that asks (SO_ACCEPTCONN, as HAProxy
 	// does) need not call listen().
-	g.listening[o.held.Inode] = true
+	if o.held.idle {
+		g.inherited[o.held.Inode] = true // it need not be waited on
+	} else {
+		g.listening[o.held.Inode] = true
+	}
 	t.watch(g)
 	if err := i.endAtCall(0); err != nil {
 		return err

@@ -50,6 +50,7 @@ type Held struct {
 
 	nonBlock bool // its O_NONBLOCK when it was taken
 	backlog  int  // of its listen()
+	idle     bool // the generation before had its time and never waited on it: a lock, say
 }
 
 // Name is what a bind must ask for to get a held socket.
