@@ -19,7 +19,7 @@ func TestSeveralDrain(t *testing.T) {
 	i := start(s)
 	var runs []*loading
 	for n := 1; n <= 3; n++ {
-		runs = append(runs, begin(t, withRequests(s.slow(4000), clients)))
+		runs = append(runs, begin(t, withRequests(s.slow(8000), clients)))
 		time.Sleep(200 * time.Millisecond)
 		version := fmt.Sprintf("v%d", n)
 		s.deploy(version)

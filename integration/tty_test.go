@@ -20,10 +20,12 @@ type terminal struct {
 	master *os.File
 	mu     sync.Mutex
 	shown  bytes.Buffer
+	ended  chan struct{} // closed when the command has; then code is its exit code
+	code   int
 }
 
 // openTerminal runs a command as the leader of a session on a new terminal.
-func openTerminal(t *testing.T, dir string, argv ...string) (*terminal, *exec.Cmd) {
+func openTerminal(t *testing.T, dir string, argv ...string) *terminal {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
@@ -41,7 +43,7 @@ func openTerminal(t *testing.T, dir string, argv ...string) (*terminal, *exec.Cm
 		t.Fatal(err)
 	}
 	defer slave.Close()
-	term := &terminal{t: t, master: master}
+	term := &terminal{t: t, master: master, ended: make(chan struct{})}
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 	cmd.Dir = dir
@@ -51,8 +53,11 @@ func openTerminal(t *testing.T, dir string, argv ...string) (*terminal, *exec.Cm
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan struct{})
-	go func() { cmd.Wait(); close(ended) }()
+	go func() {
+		cmd.Wait()
+		term.code = cmd.ProcessState.ExitCode()
+		close(term.ended)
+	}()
 	go func() {
 		b := make([]byte, 4096)
 		for {
@@ -69,7 +74,7 @@ func openTerminal(t *testing.T, dir string, argv ...string) (*terminal, *exec.Cm
 		left := marked(mark, 0, dir)
 		endAll(left)
 		select {
-		case <-ended:
+		case <-term.ended:
 		case <-time.After(patience):
 			t.Error("the terminal's command does not end")
 		}
@@ -78,7 +83,7 @@ func openTerminal(t *testing.T, dir string, argv ...string) (*terminal, *exec.Cm
 			t.Logf("the terminal shows:\n%s", term.screen())
 		}
 	})
-	return term, cmd
+	return term
 }
 
 func (x *terminal) screen() string {
@@ -113,7 +118,7 @@ func onTerminal(t *testing.T, dir string) []string {
 func TestTerminal(t *testing.T) {
 	t.Parallel()
 	dir := tempDir(t)
-	x, cmd := openTerminal(t, dir, onTerminal(t, dir)...)
+	x := openTerminal(t, dir, onTerminal(t, dir)...)
 	x.shows("terminals 111 foreground 1 ready")
 	x.types("hello\n")
 	x.shows("typed hello")
@@ -130,9 +135,14 @@ func TestTerminal(t *testing.T) {
 	if x.wasShown("interrupts 1") != 1 {
 		t.Error("one Ctrl-C did not reach the program exactly once")
 	}
-	await(t, "hupt ends with the program's exit code", func() bool {
-		return cmd.ProcessState != nil && cmd.ProcessState.ExitCode() == 11
-	})
+	select {
+	case <-x.ended:
+		if x.code != 11 {
+			t.Errorf("hupt ends with %d, not 11 as the program", x.code)
+		}
+	case <-time.After(patience):
+		t.Error("hupt does not end with the program")
+	}
 }
 
 // TestJobControl: from a shell, Ctrl-Z stops hupt and the program, fg goes on
@@ -140,7 +150,7 @@ func TestTerminal(t *testing.T) {
 func TestJobControl(t *testing.T) {
 	t.Parallel()
 	dir := tempDir(t)
-	x, _ := openTerminal(t, dir, installed(t, "bash"), "--norc", "--noprofile", "-i")
+	x := openTerminal(t, dir, installed(t, "bash"), "--norc", "--noprofile", "-i")
 	x.shows("shell>")
 	x.types(strings.Join(onTerminal(t, dir), " ") + "\n")
 	x.shows("terminals 111 foreground 1 ready")
