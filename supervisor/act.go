@@ -179,7 +179,7 @@ func (s *Supervisor) quiesce(n int) {
 				s.later(generation.Quiesced{N: n})
 				return
 			}
-			time.Sleep(20 * time.Millisecond)
+			time.Sleep(2 * time.Millisecond)
 		}
 	}()
 }

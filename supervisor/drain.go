@@ -34,15 +34,13 @@ func (s *Supervisor) drain(g *gen, over <-chan struct{}) {
 			last = left
 			s.later(generation.Counted{N: g.n, Left: last})
 		}
-		if time.Since(poked) >= pokeTick {
+		if unfinished {
+			left, err := s.tracer.QuiesceRest(g.traced, g.held)
+			unfinished = err == nil && len(left) > 0
+		}
+		if last > 0 && time.Since(poked) >= pokeTick {
 			poked = time.Now()
-			if unfinished {
-				left, err := s.tracer.QuiesceRest(g.traced, g.held)
-				unfinished = err == nil && len(left) > 0
-			}
-			if last > 0 {
-				s.tracer.Poke(g.traced)
-			}
+			s.tracer.Poke(g.traced)
 		}
 		pause := min(max(drainTick, drainCost*time.Since(began)), drainTickMax)
 		select {
@@ -146,6 +144,15 @@ func (d *drainage) takeUnowned(set, open map[uint64]bool, others func() []int) {
 	if len(missing) > 0 {
 		for inode := range ofProcesses(others(), missing) {
 			delete(missing, inode)
+		}
+	}
+	if len(missing) > 0 {
+		// Most of what nobody has was closed since the first look.
+		now, err := connections(d.names)
+		for inode := range missing {
+			if err == nil && !now[inode] {
+				delete(missing, inode)
+			}
 		}
 	}
 	for inode := range missing {

@@ -161,7 +161,7 @@ func (t *Tracer) swapIn(p *process, swap map[uint64]int, want map[uint64]bool) e
 		if err != nil {
 			return err
 		}
-		t.noteAcceptors(p, want)
+		p.noteAcceptors(i)
 		return i.carryOut(fdtable.Plan(table, want), swap)
 	})
 }
@@ -234,14 +234,18 @@ func (i *injection) carryOutCall(c fdtable.Call, replacement int) error {
 }
 
 // noteAcceptors remembers which tasks of p are in accept() on a socket that is
-// about to be swapped for a dummy. They are where they want to be.
-func (t *Tracer) noteAcceptors(p *process, want map[uint64]bool) {
+// about to be swapped for a dummy. They are where they want to be. i is the
+// injection in one of them, whose registers are not its own for now.
+func (p *process) noteAcceptors(i *injection) {
 	p.atAccept, p.poked = make(map[int]bool), make(map[int]int)
 	for tid, k := range p.tasks {
 		if !k.frozen {
 			continue
 		}
-		r, err := getRegisters(tid)
+		r, err := i.saved, error(nil)
+		if k != i.k {
+			r, err = getRegisters(tid)
+		}
 		if err == nil && inSyscall(&r) && waitCall(syscallNumber(&r)) == waitAccept {
 			p.atAccept[tid] = true
 		}

@@ -27,7 +27,7 @@ static ssize_t transfer(int fd) {
 static void *answer(void *arg) {
 	int fd = (int)(long)arg;
 	ssize_t n = transfer(fd);
-	if (n != (ssize_t)size) fprintf(stderr, "short: %zd of %zu\n", n, size);
+	if (n != (ssize_t)size) fprintf(stderr, "short: %zd of %zu: %s\n", n, size, n < 0 ? strerror(errno) : "");
 	close(fd);
 	return NULL;
 }
