@@ -2,7 +2,7 @@
 GO ?= go
 # Tests of one group that run at once. Much of each is waiting.
 PARALLEL ?= 6
-TESTFLAGS = -parallel $(PARALLEL) -timeout 18m
+TESTFLAGS = -parallel $(PARALLEL) -timeout 30m
 
 .PHONY: build demo test deps check race integration user clean
 
@@ -37,7 +37,7 @@ integration:
 
 # The same at a quarter of its size as an ordinary user, if this is root.
 user:
-	@sh .ci/as-user.sh -test.parallel $(PARALLEL) -test.timeout 18m
+	@sh .ci/as-user.sh -test.parallel $(PARALLEL) -test.timeout 30m
 
 clean:
 	rm -rf bin
