@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/netip"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -43,7 +44,7 @@ func (t *Tracer) Snapshot(g *Generation, have []*Held) (held []*Held, err error)
 		})
 		for pid := range g.procs {
 			sockets, e := fdtable.Sockets(pid)
-			if errors.Is(e, fs.ErrPermission) {
+			if errors.Is(e, fs.ErrPermission) && !isEnding(pid) {
 				err = fmt.Errorf("the sockets of process %d can't be read: it is not dumpable (prctl(2)); run hupt as root", pid)
 			}
 			if e != nil {
@@ -79,6 +80,18 @@ func (t *Tracer) Snapshot(g *Generation, have []*Held) (held []*Held, err error)
 	})
 	sortHeld(held)
 	return held, err
+}
+
+// isEnding tells a process that is about to end, whose descriptors give EACCES
+// once its memory has gone, from one that is not dumpable.
+func isEnding(pid int) bool {
+	for range 50 {
+		if fdtable.Ended(pid, pid) {
+			return true
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return false
 }
 
 // CanHold reports whether sockets can be taken out of the program at all:
