@@ -1,7 +1,6 @@
 package tracer
 
 import (
-	"os"
 	"strconv"
 	"strings"
 
@@ -11,16 +10,14 @@ import (
 // signalSets reads sets of signals of task tid from /proc, by their names there
 // (proc_pid_status(5)), bit n-1 for signal n.
 func signalSets(tid int, names ...string) (sets []uint64, ok bool) {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(tid) + "/status")
+	found := make(map[string]uint64)
+	err := eachStatus(tid, func(name, v string) {
+		if strings.HasPrefix(name, "Sig") || name == "ShdPnd" {
+			found[name], _ = strconv.ParseUint(v, 16, 64)
+		}
+	})
 	if err != nil {
 		return nil, false
-	}
-	found := make(map[string]uint64)
-	for line := range strings.Lines(string(b)) {
-		name, v, _ := strings.Cut(line, ":")
-		if strings.HasPrefix(name, "Sig") || name == "ShdPnd" {
-			found[name], _ = strconv.ParseUint(strings.TrimSpace(v), 16, 64)
-		}
 	}
 	for _, n := range names {
 		sets = append(sets, found[n])

@@ -2,9 +2,7 @@ package tracer
 
 import (
 	"fmt"
-	"os"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -38,16 +36,11 @@ func (i *injection) restoreFilters() {
 
 // filters is how many seccomp filters task tid has (proc_pid_status(5), Linux
 // 5.9). hupt's own count for every program under it, plus the one of stage 2.
-func filters(tid int) int {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(tid) + "/status")
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(b)) {
-		if v, ok := strings.CutPrefix(line, "Seccomp_filters:"); ok {
-			n, _ := strconv.Atoi(strings.TrimSpace(v))
-			return n
+func filters(tid int) (n int) {
+	eachStatus(tid, func(name, v string) {
+		if name == "Seccomp_filters" {
+			n, _ = strconv.Atoi(v)
 		}
-	}
-	return 0
+	})
+	return n
 }

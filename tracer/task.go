@@ -94,22 +94,30 @@ func (t *Tracer) dropTask(k *task) bool {
 
 // kin reads from /proc what a task that we did not see born belongs to.
 func kin(tid int) (tgid, ppid, tracer int, err error) {
+	err = eachStatus(tid, func(name, v string) {
+		switch name {
+		case "Tgid":
+			tgid, _ = strconv.Atoi(v)
+		case "PPid":
+			ppid, _ = strconv.Atoi(v)
+		case "TracerPid":
+			tracer, _ = strconv.Atoi(v)
+		}
+	})
+	return tgid, ppid, tracer, err
+}
+
+// eachStatus reads /proc/TID/status (proc_pid_status(5)) field by field.
+func eachStatus(tid int, f func(name, value string)) error {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(tid) + "/status")
 	if err != nil {
-		return 0, 0, 0, err
+		return err
 	}
 	for line := range strings.Lines(string(b)) {
 		name, v, _ := strings.Cut(line, ":")
-		switch name {
-		case "Tgid":
-			tgid, _ = strconv.Atoi(strings.TrimSpace(v))
-		case "PPid":
-			ppid, _ = strconv.Atoi(strings.TrimSpace(v))
-		case "TracerPid":
-			tracer, _ = strconv.Atoi(strings.TrimSpace(v))
-		}
+		f(name, strings.TrimSpace(v))
 	}
-	return tgid, ppid, tracer, nil
+	return nil
 }
 
 // adoptStray finds the generation of a task that stopped before its parent's
