@@ -2,6 +2,8 @@ package integration
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -17,10 +19,16 @@ func TestSeveralDrain(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, named("go"))
 	i := start(s)
+	release := filepath.Join(s.dir, "release")
 	var runs []*loading
 	for n := 1; n <= 3; n++ {
-		runs = append(runs, begin(t, withRequests(s.slow(8000), clients)))
-		time.Sleep(200 * time.Millisecond)
+		o := withRequests(s.slow(0), clients)
+		o.Path = "/slow?until=" + release
+		runs = append(runs, begin(t, o))
+		await(t, "the slow requests are all in flight", func() bool {
+			waiting, _ := filepath.Glob(filepath.Join(s.dir, "waiting-*"))
+			return len(waiting) == n*clients
+		})
 		version := fmt.Sprintf("v%d", n)
 		s.deploy(version)
 		i.restart()
@@ -37,6 +45,9 @@ func TestSeveralDrain(t *testing.T) {
 	}
 	if draining != 3 {
 		t.Errorf("%d generations drain, not 3: %+v", draining, i.status().Generations)
+	}
+	if err := os.WriteFile(release, nil, 0o644); err != nil {
+		t.Fatal(err)
 	}
 	for n, run := range runs {
 		r := run.Wait()

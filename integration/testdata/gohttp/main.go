@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +30,9 @@ func main() {
 		if ms, err := strconv.Atoi(r.FormValue("ms")); err == nil {
 			time.Sleep(time.Duration(ms) * time.Millisecond)
 		}
+		if path := r.FormValue("until"); path != "" {
+			waitFor(path)
+		}
 		fmt.Fprintf(w, "pid=%d version=%s\n", os.Getpid(), version)
 	})
 	time.Sleep(*startup)
@@ -38,4 +42,20 @@ func main() {
 	}
 	time.Sleep(*listening)
 	log.Fatal(http.Serve(l, nil))
+}
+
+// waitFor says by a file beside path that somebody waits, and waits until
+// there is a file at path.
+func waitFor(path string) {
+	mark, err := os.CreateTemp(filepath.Dir(path), "waiting-")
+	if err != nil {
+		log.Fatal(err)
+	}
+	mark.Close()
+	for {
+		if _, err := os.Stat(path); err == nil {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 }
