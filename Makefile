@@ -11,9 +11,9 @@ build: bin/hupt
 bin/hupt: $(shell find . -name '*.go' -not -path './integration/*' -not -name '*_test.go') go.mod go.sum
 	CGO_ENABLED=0 $(GO) build -o $@ ./cmd/hupt
 
-# A static server, restarted under load.
-demo:
-	@$(GO) run ./integration/demo
+# A static server, restarted under load: what happens, the checks, and demo.html.
+demo: bin/hupt
+	@bin/hupt smoke --html demo.html
 
 # Everything, as .ci/run does it.
 test: deps check race integration user

@@ -153,6 +153,9 @@ type (
 	End struct {
 		Code   int
 		Reason string // how the generation that served last ended
+		// LastCall is the last call of it that was seen to fail, if it never
+		// served.
+		LastCall string
 	}
 )
 

@@ -180,7 +180,7 @@ func (s *step) gone(g *Gen) {
 	// its launch was heard of.
 	if s.serving == g.Number || g.Number == 1 && phase == Starting {
 		s.serving, s.code = 0, g.Exit.Code
-		s.reason = s.died(g)
+		s.reason, s.lastCall = s.died(g), g.lastFailed
 		if s.restart == nil {
 			s.callBack()
 		}

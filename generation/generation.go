@@ -97,6 +97,7 @@ type Machine struct {
 	stopping bool     // a stop was asked for
 	code     int      // that the instance is to exit with
 	reason   string   // why the last serving generation ended
+	lastCall string   // of it that failed, if it never served
 	ended    bool
 
 	Restarts  int

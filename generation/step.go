@@ -151,6 +151,7 @@ func (s *step) progressed(g *Gen, p Progress) {
 // settle says that g serves, as far as anybody can see.
 func (s *step) settle(g *Gen) {
 	g.settled = true
+	g.lastFailed = "" // what failed did not matter
 	s.do(ClearTimer{g.Number, SettleTimer}, Settled{g.Number})
 }
 

@@ -35,5 +35,5 @@ func (s *step) mayEnd() {
 		return
 	}
 	s.ended = true
-	s.do(End{s.code, s.reason})
+	s.do(End{s.code, s.reason, s.lastCall})
 }

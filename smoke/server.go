@@ -245,6 +245,9 @@ func (s *server) how() (Outcome, string) {
 	if said == "" {
 		return Died, ended(s.code)
 	}
+	if _, call, ok := strings.Cut(said, "; its last failed call: "); ok && strings.HasPrefix(said, "the program ended") {
+		return Died, ended(s.code) + "; its last failed call: " + call
+	}
 	return Died, fmt.Sprintf("%s; hupt says: %s", ended(s.code), said)
 }
 

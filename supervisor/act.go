@@ -47,7 +47,7 @@ func (s *Supervisor) act(a generation.Action) {
 	case generation.Report:
 		s.report(a)
 	case generation.End:
-		s.code, s.reason, s.ended = a.Code, a.Reason, true
+		s.code, s.reason, s.lastCall, s.ended = a.Code, a.Reason, a.LastCall, true
 	}
 }
 

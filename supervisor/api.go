@@ -49,6 +49,9 @@ type Event struct {
 	Cut         int       `json:"cut,omitempty"`
 	ExitCode    int       `json:"exit_code,omitempty"` // of EventStopped
 	Reason      string    `json:"reason,omitempty"`
+	// LastCall is, of EventStopped, the last system call of the program that
+	// was seen to fail, if it never served: "bind 127.0.0.1:80: permission denied".
+	LastCall string `json:"last_call,omitempty"`
 }
 
 // RestartOptions are what one restart may have different from the instance.

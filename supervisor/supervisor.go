@@ -73,6 +73,7 @@ type Supervisor struct {
 	late       bool      // one is still to be caught, of a stop that is over
 	code       int
 	reason     string // how the generation that served last ended
+	lastCall   string // of it that failed, if it never served
 	ended      bool
 	err        error
 }
@@ -170,7 +171,7 @@ func (s *Supervisor) Run() (exitCode int, err error) {
 		}
 	}
 	if s.err == nil {
-		s.publish(Event{Kind: EventStopped, ExitCode: s.code, Reason: s.reason, Generation: s.next - 1})
+		s.publish(Event{Kind: EventStopped, ExitCode: s.code, Reason: s.reason, LastCall: s.lastCall, Generation: s.next - 1})
 	}
 	s.hub.endAll()
 	select {

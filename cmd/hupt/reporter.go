@@ -65,8 +65,11 @@ func (r *reporter) event(e supervisor.Event) {
 	if !ok {
 		l = levelVerbose
 	}
-	if e.Cut > 0 { // something was lost
+	switch {
+	case e.Cut > 0: // something was lost
 		l = levelQuiet
+	case e.Kind == supervisor.EventStopped && e.LastCall != "": // it may not have said why
+		l = levelNormal
 	}
 	r.line(l, describe(e))
 }

@@ -121,7 +121,7 @@ func watchRestart(next func() (supervisor.Event, error), tell *teller, drained b
 		case supervisor.EventFailed:
 			return fmt.Errorf("%w: %s", errRestartFailed, e.Reason)
 		case supervisor.EventStopped:
-			return fmt.Errorf("%w: the program ended with exit code %d", errRestartFailed, e.ExitCode)
+			return fmt.Errorf("%w: %s", errRestartFailed, describe(e))
 		}
 	}
 }

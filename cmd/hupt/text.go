@@ -54,7 +54,11 @@ func describe(e supervisor.Event) string {
 	case supervisor.EventResumed:
 		return fmt.Sprintf("%s accepts connections again%s", generation, after(e))
 	case supervisor.EventStopped:
-		return fmt.Sprintf("the program ended with exit code %d", e.ExitCode)
+		text := fmt.Sprintf("the program ended with exit code %d", e.ExitCode)
+		if e.LastCall != "" {
+			text += "; its last failed call: " + printable(e.LastCall)
+		}
+		return text
 	case supervisor.EventWarning:
 		return "warning: " + printable(e.Reason)
 	}

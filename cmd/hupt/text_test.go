@@ -166,6 +166,7 @@ func TestWatchRestart(t *testing.T) {
 		"drained":              {[]supervisor.Event{starting, serving, confirmed}, io.EOF, true, ""},
 		"hupt dies in a drain": {[]supervisor.Event{starting, serving, confirmed}, gone, true, "went away"},
 		"ends without a word":  {[]supervisor.Event{starting}, io.EOF, false, "restart failed: hupt did not say how it went"},
+		"the program can't":    {[]supervisor.Event{starting, {Kind: supervisor.EventStopped, ExitCode: 1, LastCall: "bind 1.2.3.4:80: no"}}, gone, false, "restart failed: the program ended with exit code 1; its last failed call: bind 1.2.3.4:80: no"},
 		"the program ends":     {[]supervisor.Event{starting, {Kind: supervisor.EventStopped, ExitCode: 9}}, gone, false, "restart failed: the program ended with exit code 9"},
 	} {
 		err := watchRestart(player(c.events, c.end), newTeller(io.Discard, false), c.drained)

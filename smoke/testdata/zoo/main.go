@@ -85,11 +85,6 @@ func main() {
 				time.Sleep(20 * time.Microsecond)
 			}
 		}()
-	case "late":
-		go func() {
-			time.Sleep(2 * time.Second)
-			net.Listen("tcp", "127.0.0.1:0")
-		}()
 	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
@@ -113,6 +108,9 @@ func main() {
 	panic(http.Serve(again{l}, bad(kind, n, handler)))
 }
 
+// later is opened when requests have been answered for a while.
+var later net.Listener
+
 // bad makes a handler bad in its way.
 func bad(kind string, n int, good http.HandlerFunc) http.Handler {
 	var count atomic.Int64
@@ -124,6 +122,8 @@ func bad(kind string, n int, good http.HandlerFunc) http.Handler {
 				c.Close()
 			}
 			return
+		case kind == "late" && i == 30:
+			later, _ = net.Listen("tcp", "127.0.0.1:0")
 		case kind == "leaks":
 			syscall.Open("/dev/null", syscall.O_RDONLY, 0)
 		case kind == "body" && n > 1:
