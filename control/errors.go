@@ -69,6 +69,8 @@ var codes = map[string]error{
 	"stopping":       supervisor.ErrStopping,
 	"not_found":      supervisor.ErrNotFound,
 	"not_executable": supervisor.ErrNotExecutable,
+	"no_previous":    supervisor.ErrNoPrevious,
+	"bad_request":    supervisor.ErrBadOptions,
 	"forbidden":      ErrForeign,
 }
 

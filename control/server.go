@@ -24,8 +24,9 @@ const (
 	bodyTimeout = 10 * time.Second
 	// closeTimeout is how long Close lets streams tell their last event.
 	closeTimeout = time.Second
-	// maxRequest is more than any request needs.
-	maxRequest = 64 << 10
+	// maxRequest is more than a command and an environment can be (execve(2):
+	// a quarter of the stack's limit, mostly 2 MiB).
+	maxRequest = 4 << 20
 )
 
 // Server is the control socket of one instance.
@@ -132,8 +133,11 @@ func (s *Server) restart(w http.ResponseWriter, r *http.Request) {
 	events, cancel, err := s.instance.Restart(options)
 	if err != nil {
 		status := http.StatusInternalServerError
-		if errors.Is(err, supervisor.ErrBusy) || errors.Is(err, supervisor.ErrStopping) {
+		switch {
+		case errors.Is(err, supervisor.ErrBusy), errors.Is(err, supervisor.ErrStopping), errors.Is(err, supervisor.ErrNoPrevious):
 			status = http.StatusConflict
+		case errors.Is(err, supervisor.ErrBadOptions):
+			status = http.StatusBadRequest
 		}
 		fail(w, status, failure{err.Error(), codeOf(err)})
 		return

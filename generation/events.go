@@ -13,6 +13,9 @@ type (
 		N            int
 		ReadyTimeout time.Duration // 0: the policy's
 	}
+	// Prepared: whatever can be known to be wrong with N before anything is
+	// touched was looked for, and was not found. LaunchFailed tells otherwise.
+	Prepared struct{ N int }
 	// Launched: N executes its program, and may adopt Offered held sockets.
 	Launched struct{ N, Offered int }
 	// LaunchFailed: it does not, and no process of it is left.
@@ -74,6 +77,7 @@ type (
 )
 
 func (RestartWanted) event() {}
+func (Prepared) event()      {}
 func (Launched) event()      {}
 func (LaunchFailed) event()  {}
 func (Progressed) event()    {}
@@ -106,6 +110,9 @@ type Action interface{ action() }
 
 // What can be to do.
 type (
+	// Prepare looks whether generation N can be launched at all, and answers
+	// Prepared or LaunchFailed.
+	Prepare struct{ N int }
 	// Launch starts generation N, offering the sockets of the serving one.
 	Launch struct{ N int }
 	// Quiesce makes N stop accepting, and answers Quiesced or QuiesceFailed.
@@ -159,6 +166,7 @@ type (
 	}
 )
 
+func (Prepare) action()        {}
 func (Launch) action()         {}
 func (Quiesce) action()        {}
 func (Resume) action()         {}

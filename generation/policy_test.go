@@ -145,6 +145,27 @@ func TestPolicy(t *testing.T) {
 	exit 2 main last 0      => say gone 2, forget 2
 	resumed 1               => say resumed 1, say failed 2 (why; generation 1 serves on), decided failed`,
 
+		"something is known to be wrong beforehand": running + `
+	begin 2                 => prepare 2
+	launch-failed 2 hook    => say failed 2 (hook; generation 1 serves on), decided failed
+	begin 3                 => prepare 3
+	prepared 3              => launch 3`,
+		"stop while it is prepared": running + `
+	begin 2                 => prepare 2
+	stop 15                 => say failed 2 (the instance was told to stop), decided failed, say stopping 1, signal 1 15, timer kill 1 10s, say killed 2 (it was still starting), kill 2
+	prepared 2              => forget 2
+	exit 1 main last 0      => say gone 1, forget 1, end 0`,
+		"stop while the first one is prepared": `
+	begin 1                 => prepare 1
+	stop 15                 => say killed 1 (it was still starting), kill 1
+	prepared 1              => forget 1, end 143`,
+		"the old one dies while the new one is prepared": running + `
+	begin 2                 => prepare 2
+	exit 1 main last 9      => say gone 1, forget 1
+	prepared 2              => launch 2
+	launched 2 0            => say starting 2, timer ready 2 1m0s, timer settle 2 1s
+	expired 2 settle        => say ready 2, settled 2, say serving 2, timer probation 2 500ms`,
+
 		// The old version goes.
 		"the old one dies while the new one starts": starting + `
 	exit 1 main last 1      => say gone 1, forget 1

@@ -16,6 +16,10 @@ type happening func()
 func (w *world) answers() (out []happening) {
 	for _, n := range slices.Sorted(maps.Keys(w.gens)) {
 		g := w.gens[n]
+		if g.preparing {
+			out = append(out, func() { w.prepare(g) })
+			continue
+		}
 		if g.launching {
 			out = append(out, func() { w.launch(g) })
 			continue
@@ -90,6 +94,16 @@ func (w *world) chances() (out []happening) {
 // mayDie: in a calm world, only generations that nothing relies on die.
 func (w *world) mayDie(g *popul) bool {
 	return !w.calm || g.signalled || w.stopped || g.n > 1 && !g.confirmed && g.n == w.pending
+}
+
+func (w *world) prepare(g *popul) {
+	g.preparing = false
+	if g.n > 1 && w.pick(5) == 0 {
+		w.step(LaunchFailed{g.n, "no"})
+		delete(w.gens, g.n)
+		return
+	}
+	w.step(Prepared{g.n})
 }
 
 func (w *world) launch(g *popul) {

@@ -16,6 +16,8 @@ func (m *Machine) Step(ev Event, now time.Time) []Action {
 		s.hammerAll()
 	case StopWanted:
 		s.stop(e)
+	case Prepared:
+		s.with(e.N, s.prepared)
 	case Launched:
 		s.with(e.N, func(g *Gen) {
 			g.Progress.Offered = e.Offered
@@ -96,7 +98,20 @@ func (s *step) begin(e RestartWanted) {
 		}
 		s.restart = &restart{number: e.N, old: s.serving, began: s.now, timeout: timeout}
 	}
-	s.do(Launch{e.N})
+	s.do(Prepare{e.N})
+}
+
+func (s *step) prepared(g *Gen) {
+	if s.stopping { // killed already, but there was nothing to kill
+		g.Phase = Gone
+		s.remove(g)
+		s.do(Forget{g.Number})
+		if g.Number == 1 {
+			s.code = 128 + 15 // as if SIGTERM had met it
+		}
+		return
+	}
+	s.do(Launch{g.Number})
 }
 
 func (s *step) launched(g *Gen) {

@@ -43,6 +43,7 @@ type popul struct {
 	told      int  // the last count; -1: none
 	signalled bool
 	killed    bool
+	preparing bool
 	launching bool
 	quiescing int // answers that are due
 	resuming  int
@@ -87,13 +88,14 @@ func (w *world) step(e Event) {
 // act does what the machine says, and checks that it may say so.
 func (w *world) act(a Action) {
 	switch a := a.(type) {
+	case Prepare:
+		w.gens[a.N] = &popul{n: a.N, preparing: true, told: -1, timers: map[Timer]time.Time{}}
 	case Launch:
-		old := w.gens[w.m.Serving()]
-		g := &popul{n: a.N, launching: true, told: -1, timers: map[Timer]time.Time{}}
-		if old != nil {
+		g := w.gens[a.N]
+		g.launching = true
+		if old := w.gens[w.m.Serving()]; old != nil {
 			g.p.Offered = old.p.Listening
 		}
-		w.gens[a.N] = g
 	case Quiesce:
 		w.mayQuiesce(a.N)
 		w.gens[a.N].quiescing++
@@ -219,7 +221,7 @@ func (w *world) check() {
 // in the held sockets' queues.
 func (w *world) accepting() bool {
 	for _, g := range w.gens {
-		if g.launching || g.resuming > 0 || !g.confirmed && g.n == 1 && g.p.Waiting == 0 {
+		if g.preparing && g.n == 1 || g.launching || g.resuming > 0 || !g.confirmed && g.n == 1 && g.p.Waiting == 0 {
 			return true
 		}
 		up := g.launched && len(g.procs) > 0 && g.p.Listening > 0 && (g.p.Waiting > 0 || w.policy.BlindReady)

@@ -11,21 +11,26 @@ import (
 // lookup finds the program as execvp(3) does: a name with a slash is a path,
 // another is searched in the PATH of env. An unusable hit is remembered, so
 // that "not executable" is told apart from "not found".
-func lookup(name string, env []string) (string, error) {
+func lookup(name string, env []string) (string, error) { return Lookup(name, env, "") }
+
+// Lookup is what stage 2 will find if its directory is dir ("": this
+// process's). The path is relative where what it was found by is. The error is
+// an errno.
+func Lookup(name string, env []string, dir string) (path string, err error) {
 	if name == "" {
 		return "", syscall.ENOENT
 	}
 	if strings.Contains(name, "/") {
-		return name, executable(name)
+		return name, executable(name, dir)
 	}
 	found := error(syscall.ENOENT)
-	for dir := range strings.SplitSeq(pathOf(env), ":") {
-		if dir == "" {
-			dir = "." // so is an empty PATH
+	for in := range strings.SplitSeq(pathOf(env), ":") {
+		if in == "" {
+			in = "." // so is an empty PATH
 		}
 		// Not cleaned: the kernel follows a symlink before it goes back by a "..".
-		p := dir + "/" + name
-		err := executable(p)
+		p := in + "/" + name
+		err := executable(p, dir)
 		if err == nil {
 			return p, nil
 		}
@@ -47,7 +52,10 @@ func pathOf(env []string) string {
 	return "/bin:/usr/bin"
 }
 
-func executable(path string) error {
+func executable(path, dir string) error {
+	if dir != "" && !strings.HasPrefix(path, "/") {
+		path = dir + "/" + path
+	}
 	fi, err := os.Stat(path)
 	if err != nil {
 		if pe, ok := err.(*os.PathError); ok {

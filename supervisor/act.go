@@ -12,6 +12,8 @@ import (
 // act does one thing that the policy said.
 func (s *Supervisor) act(a generation.Action) {
 	switch a := a.(type) {
+	case generation.Prepare:
+		s.prepare(a.N)
 	case generation.Launch:
 		s.launch(a.N)
 	case generation.Quiesce:
@@ -124,6 +126,9 @@ func (s *Supervisor) decided(ok bool) {
 		if !ok {
 			s.tracer.Mend(s.handovers[n-1].held)
 		}
+	}
+	if g := s.gens[s.machine.Serving()]; ok && g != nil {
+		s.keep(g.program)
 	}
 	s.mayCloseHeld()
 	if s.again {

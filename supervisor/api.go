@@ -59,6 +59,15 @@ type RestartOptions struct {
 	// ReadyTimeout bounds the time from launch to ready; 0 takes the
 	// instance's. A new generation that is not ready by then is ended.
 	ReadyTimeout time.Duration `json:"ready_timeout_ns,omitempty"`
+	// Command, Env (NAME=VALUE), Unset (names) and Dir (absolute) change what
+	// is executed, how, and where. If the restart succeeds, all later ones do
+	// the same; if not, nothing has changed. Empty: as before.
+	Command []string `json:"command,omitempty"`
+	Env     []string `json:"env,omitempty"`
+	Unset   []string `json:"unset,omitempty"`
+	Dir     string   `json:"dir,omitempty"`
+	// Rollback starts what was executed before the last such change.
+	Rollback bool `json:"rollback,omitempty"`
 }
 
 // Restarter is what the control socket needs of an instance.
@@ -67,6 +76,7 @@ type Restarter interface {
 	// ErrStopping if none can begin. The channel tells every event of the
 	// instance from here on, until the restart was decided and the old
 	// generation has gone, or cancel is called; then it is closed.
+	// So it does with ErrBadOptions and ErrNoPrevious.
 	Restart(RestartOptions) (events <-chan Event, cancel func(), err error)
 	// Stop ends the program as a TERM to hupt does. The channel is closed
 	// after EventStopped.
@@ -81,7 +91,8 @@ type Status struct {
 	PID         int                `json:"pid"` // of hupt itself; it never changes
 	Name        string             `json:"name,omitempty"`
 	Command     []string           `json:"command"`
-	Path        string             `json:"path"` // of the program, as it was resolved at the last launch
+	Previous    []string           `json:"previous_command,omitempty"` // to which a rollback would go
+	Path        string             `json:"path"`                       // of the program, as it was resolved at the last launch
 	Dir         string             `json:"dir"`
 	Started     time.Time          `json:"started"`
 	State       string             `json:"state"`     // "running", "restarting", "stopping"

@@ -34,6 +34,7 @@ type fakeTracer struct {
 	calls    []string
 	notes    []tracer.Note
 	live     map[int]*tracer.Generation
+	specs    map[int]stage2.Spec
 	stubborn bool // they end at SIGKILL only
 
 	launch  func(n int) error     // before a launch
@@ -42,7 +43,7 @@ type fakeTracer struct {
 }
 
 func newFakeTracer() *fakeTracer {
-	return &fakeTracer{wake: make(chan struct{}, 1), live: make(map[int]*tracer.Generation)}
+	return &fakeTracer{wake: make(chan struct{}, 1), live: make(map[int]*tracer.Generation), specs: make(map[int]stage2.Spec)}
 }
 
 func (f *fakeTracer) wrote(format string, args ...any) {
@@ -107,6 +108,7 @@ func (f *fakeTracer) Launch(n int, spec stage2.Spec, held []*tracer.Held) (*trac
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.wrote("launch %d", n)
+	f.specs[n] = spec
 	f.live[n] = &tracer.Generation{Number: n, Root: 1000 + n, Path: spec.Command[0]}
 	return f.live[n], nil
 }
@@ -214,14 +216,14 @@ func begin(t *testing.T, change ...func(*Config, *fakeTracer)) *run {
 	t.Helper()
 	r := &run{fakeTracer: newFakeTracer(), t: t, end: make(chan struct{}), told: make(chan Event, 1000)}
 	cfg := Config{
-		Command: []string{"prog"}, ReadyTimeout: time.Minute, DrainTimeout: time.Minute, KillAfter: time.Minute,
+		Command: []string{"true"}, ReadyTimeout: time.Minute, DrainTimeout: time.Minute, KillAfter: time.Minute,
 		StopSignal: unix.SIGTERM, RestartSignal: unix.SIGHUP, Report: func(e Event) { r.told <- e },
 	}
 	for _, f := range change {
 		f(&cfg, r.fakeTracer)
 	}
 	r.Supervisor = &Supervisor{
-		cfg: cfg, tracer: r.fakeTracer, dir: "/", started: time.Now(), next: 1,
+		cfg: cfg, tracer: r.fakeTracer, program: &program{command: cfg.Command, env: []string{"PATH=/bin", "A=1"}, dir: "/"}, started: time.Now(), next: 1,
 		calls: make(chan func()), events: make(chan generation.Event), done: make(chan struct{}),
 		machine: generation.New(generation.Policy{ReadyTimeout: cfg.ReadyTimeout, DrainTimeout: cfg.DrainTimeout, KillAfter: cfg.KillAfter}),
 		gens:    make(map[int]*gen), outside: make(map[syscall.Signal]time.Time),

@@ -14,10 +14,32 @@ import (
 	"hupt/tracer"
 )
 
+// wanted makes the next generation, which is to execute p.
+func (s *Supervisor) wanted(p *program, readyTimeout time.Duration) generation.RestartWanted {
+	n := s.take()
+	s.gens[n] = &gen{n: n, program: p, timers: make(map[generation.Timer]*time.Timer)}
+	return generation.RestartWanted{N: n, ReadyTimeout: readyTimeout}
+}
+
+// prepare looks for what is wrong with generation n before anything is touched.
+func (s *Supervisor) prepare(n int) {
+	g := s.gens[n]
+	go func() {
+		err := g.program.check()
+		s.call(func() {
+			if err != nil {
+				s.launched(g, nil, 0, err)
+				return
+			}
+			s.step(generation.Prepared{N: n})
+		})
+	}()
+}
+
 // launch starts generation n, which is to take over from the serving one.
 func (s *Supervisor) launch(n int) {
-	g := &gen{n: n, started: time.Now(), timers: make(map[generation.Timer]*time.Timer)}
-	s.gens[n] = g
+	g := s.gens[n]
+	g.started = time.Now()
 	old := s.gens[s.machine.Serving()]
 	h := &handover{next: n}
 	if old != nil {
@@ -25,7 +47,7 @@ func (s *Supervisor) launch(n int) {
 		s.handovers = append(s.handovers, h)
 	}
 	spec := stage2.Spec{
-		Command: s.cfg.Command, Env: s.env, Dir: s.dir, Launcher: os.Getpid(),
+		Command: g.program.command, Env: g.program.env, Dir: g.program.dir, Launcher: os.Getpid(),
 		Signals: s.signals, AllowIOUring: s.cfg.AllowIOUring,
 	}
 	go func() {

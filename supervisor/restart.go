@@ -24,14 +24,34 @@ func (s *Supervisor) begin(o RestartOptions) error {
 	default:
 		return fmt.Errorf("%w: no generation of it serves any more", ErrStopping)
 	}
-	s.step(generation.RestartWanted{N: s.take(), ReadyTimeout: o.ReadyTimeout})
+	p := s.program.changed(o)
+	if o.Rollback {
+		if p = s.previous(); p == nil {
+			return ErrNoPrevious
+		}
+	}
+	s.step(s.wanted(p, o.ReadyTimeout))
 	return nil
 }
 
 // Restart implements Restarter.
 func (s *Supervisor) Restart(o RestartOptions) (<-chan Event, func(), error) {
+	if err := o.Validate(); err != nil {
+		return nil, func() {}, err
+	}
 	var sub *subscriber
 	err := error(ErrStopping)
+	// Whoever asks is answered at once; what comes by a signal is looked at when
+	// it is its turn (see prepare).
+	var p *program
+	if !s.call(func() { p = s.program }) {
+		return nil, func() {}, err
+	}
+	if p2 := p.changed(o); p2 != p {
+		if err := p2.check(); err != nil {
+			return nil, func() {}, err
+		}
+	}
 	s.call(func() {
 		old := s.machine.Serving()
 		sub = s.hub.subscribe()

@@ -20,9 +20,12 @@ func (s *Supervisor) Status() Status {
 	var traced []*tracer.Generation
 	s.call(func() {
 		st = Status{
-			Version: s.cfg.Version, PID: os.Getpid(), Name: s.cfg.Name, Command: s.cfg.Command,
-			Path: s.path, Dir: s.dir, Started: s.started, State: s.machine.State(),
+			Version: s.cfg.Version, PID: os.Getpid(), Name: s.cfg.Name, Command: s.program.command,
+			Path: s.path, Dir: s.program.dir, Started: s.started, State: s.machine.State(),
 			Restarts: s.machine.Restarts, Rollbacks: s.machine.Rollbacks, Cut: s.machine.Cut,
+		}
+		if p := s.previous(); p != nil {
+			st.Previous = p.command
 		}
 		for _, m := range s.machine.Gens() {
 			g := s.gens[m.Number]

@@ -7,7 +7,6 @@ package supervisor
 
 import (
 	"errors"
-	"os"
 	"syscall"
 	"time"
 
@@ -46,8 +45,6 @@ type Tracer interface {
 type Supervisor struct {
 	cfg     Config
 	tracer  Tracer
-	env     []string
-	dir     string
 	signals stage2.Signals
 	started time.Time
 
@@ -59,7 +56,9 @@ type Supervisor struct {
 	// Below: the loop only.
 	machine    *generation.Machine
 	gens       map[int]*gen
-	next       int // number of the next generation
+	next       int        // number of the next generation
+	program    *program   // that the next generation executes
+	history    []*program // those before it, the oldest first
 	handovers  []*handover
 	waiters    []waiter
 	path       string
@@ -82,6 +81,7 @@ type Supervisor struct {
 type gen struct {
 	n       int
 	traced  *tracer.Generation
+	program *program
 	main    int // its first process, or the one that took its place
 	started time.Time
 	early   []tracer.Note // that came before its launch was heard of
@@ -116,13 +116,7 @@ func New(cfg Config) (*Supervisor, error) {
 	if len(cfg.Command) == 0 {
 		return nil, errors.New("no command")
 	}
-	dir, err := os.Getwd()
-	if err == nil {
-		_, err = os.Stat(dir + "/.")
-	}
-	if err != nil {
-		dir = "" // removed, or not to be entered by name: the program gets hupt's own
-	}
+	program := initialProgram(cfg.Command)
 	// Before anything here asks for a signal.
 	signals := stage2.InheritedSignals()
 	tr, err := tracer.New(tracer.Options{RestartSignal: cfg.RestartSignal})
@@ -130,7 +124,7 @@ func New(cfg Config) (*Supervisor, error) {
 		return nil, mapLaunchError(err)
 	}
 	return &Supervisor{
-		cfg: cfg, tracer: tr, env: environ(), dir: dir, signals: signals,
+		cfg: cfg, tracer: tr, program: program, signals: signals,
 		started: time.Now(),
 		calls:   make(chan func()),
 		events:  make(chan generation.Event),
@@ -155,7 +149,7 @@ func (s *Supervisor) Run() (exitCode int, err error) {
 	defer close(s.done)
 	reported := s.reporter()
 	sigs := s.catch()
-	s.step(generation.RestartWanted{N: s.take()})
+	s.step(s.wanted(s.program, 0))
 	for !s.ended {
 		select {
 		case <-s.tracer.Wake():

@@ -35,7 +35,7 @@ const (
 // exitCodes is the table that the help and the README show.
 var exitCodes = []struct{ code, commands, means string }{
 	{"0", "all", "done; of restart: the new version serves"},
-	{"1", "restart", "it failed; the old version serves on"},
+	{"1", "restart, rollback", "it failed; the old version serves on"},
 	{"1", "doctor", "something that hupt can't do without is missing"},
 	{"2", "all", "wrong usage"},
 	{"3", "restart, status, stop", "no such instance or process"},
@@ -73,6 +73,8 @@ var kinds = []struct {
 	{supervisor.ErrStopping, exitBusy},
 	{control.ErrNoAnswer, exitNoAnswer},
 	{errRestartFailed, exitFailed},
+	{supervisor.ErrNoPrevious, exitFailed},
+	{supervisor.ErrBadOptions, exitUsage},
 	{errMissing, exitFailed},
 	{errInterrupted, exitSignal + 2},
 	{supervisor.ErrPtraceForbidden, exitPtrace},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -66,6 +67,18 @@ func (f *fakeInstance) Run() (int, error) {
 }
 
 func (f *fakeInstance) Restart(o supervisor.RestartOptions) (<-chan supervisor.Event, func(), error) {
+	switch {
+	case o.Validate() != nil:
+		return nil, nil, o.Validate()
+	case o.Rollback:
+		return nil, nil, supervisor.ErrNoPrevious
+	case o.Dir == "/nosuch":
+		return nil, nil, errors.New("change to the working directory /nosuch: no such file or directory")
+	case len(o.Command) > 0 && o.Command[0] == "nosuch":
+		return nil, nil, fmt.Errorf("nosuch: %w", supervisor.ErrNotFound)
+	case len(o.Command) > 0:
+		f.config.Command = append(append(append([]string{o.Dir}, o.Env...), o.Unset...), o.Command...)
+	}
 	ok := []supervisor.Event{
 		{Kind: supervisor.EventStarting, Generation: 2, PID: 4712},
 		{Kind: supervisor.EventAdopted, Generation: 2, Address: "tcp 127.0.0.1:8080"},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -39,10 +40,28 @@ type commandLine []string
 // tail is its last n words.
 func (l commandLine) tail(n int) []string { return l[len(l)-n:] }
 
+// otherCommand is what stands after the "--" of a restart; nil: no "--".
+type otherCommand []string
+
+// cutCommand takes the other command off the arguments of a restart: kong would
+// take its first word for the target.
+func cutCommand(args []string) ([]string, otherCommand) {
+	if len(args) == 0 || args[0] != "restart" {
+		return args, nil
+	}
+	if i := slices.Index(args, "--"); i > 0 {
+		return args[:i], otherCommand(args[i+1:])
+	}
+	return args, nil
+}
+
 // cli is the command line; each command has a file of its own.
 type cli struct {
 	Run     runCmd     `cmd:"" help:"Run a program so that it can be restarted without losing a connection."`
 	Restart restartCmd `cmd:"" help:"Start the program anew, hand its sockets over, let the old one finish."`
+
+	Rollback rollbackCmd `cmd:"" help:"Restart with the command, environment and directory before the last change of them."`
+
 	Status  statusCmd  `cmd:"" help:"Show what runs under hupt."`
 	Stop    stopCmd    `cmd:"" help:"Stop a program and its hupt, and wait until they are gone."`
 	Doctor  doctorCmd  `cmd:"" help:"Check what this kernel, user and container allow."`
@@ -57,6 +76,7 @@ type cli struct {
 // run carries out one command line and gives the exit code.
 func run(args []string, std *streams) int {
 	var c cli
+	args, other := cutCommand(args)
 	parser, err := kong.New(&c,
 		kong.Name("hupt"),
 		kong.Description("Zero-downtime restarts for programs that know nothing of it."),
@@ -64,7 +84,7 @@ func run(args []string, std *streams) int {
 		kong.Help(help),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.Vars{"version": version()},
-		kong.Bind(std, commandLine(args)),
+		kong.Bind(std, commandLine(args), other),
 	)
 	if err != nil {
 		panic(err) // the struct tags are wrong
@@ -91,6 +111,7 @@ func help(options kong.HelpOptions, context *kong.Context) error {
 		return err
 	}
 	text := strings.Replace(page.String(), "hupt run [<cmd> ...] [flags]", "hupt run [flags] [--] CMD [ARG...]", 1)
+	text = strings.Replace(text, "hupt restart [<target>] [flags]", "hupt restart [TARGET] [flags] [-- CMD [ARG...]]", 1)
 	if _, err := io.WriteString(out, text); err != nil {
 		return err
 	}

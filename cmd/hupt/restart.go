@@ -7,7 +7,10 @@ import (
 	"io"
 	"os"
 	ossignal "os/signal"
+	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"hupt/control"
 	"hupt/supervisor"
@@ -24,13 +27,65 @@ type restartCmd struct {
 	NoWait      bool     `xor:"wait" help:"Begin the restart and leave."`
 	Timeout     duration `help:"How long the new version may take until it serves, else it is rolled back." placeholder:"DUR"`
 	JSON        bool     `name:"json" help:"Print events as lines of JSON."`
+
+	Env   []string `sep:"none" help:"Set a variable of the environment, for this and all later versions." placeholder:"NAME=VALUE"`
+	Unset []string `sep:"none" help:"Take a variable out of it." placeholder:"NAME"`
+	Chdir string   `help:"Another working directory." placeholder:"DIR"`
+	runtimeDir
+
+	rollback bool
+}
+
+// rollbackCmd is a restart that takes no changes.
+type rollbackCmd struct {
+	Target      *string  `arg:"" optional:"" help:"As of restart."`
+	WaitDrained bool     `xor:"wait" help:"As of restart."`
+	NoWait      bool     `xor:"wait" help:"As of restart."`
+	Timeout     duration `help:"As of restart." placeholder:"DUR"`
+	JSON        bool     `name:"json" help:"Print events as lines of JSON."`
 	runtimeDir
 }
 
-// Run restarts and tells of it.
-func (c *restartCmd) Run(std *streams) error {
+// Run restarts with what was before.
+func (c *rollbackCmd) Run(std *streams) error {
+	r := restartCmd{Target: c.Target, WaitDrained: c.WaitDrained, NoWait: c.NoWait, Timeout: c.Timeout,
+		JSON: c.JSON, runtimeDir: c.runtimeDir, rollback: true}
+	return r.Run(std, nil)
+}
+
+// options checks what the restart is to have different.
+func (c *restartCmd) options(other otherCommand) (supervisor.RestartOptions, error) {
+	o := supervisor.RestartOptions{ReadyTimeout: time.Duration(c.Timeout), Command: other, Env: c.Env, Unset: c.Unset, Rollback: c.rollback}
 	if c.Timeout < 0 {
-		return usagef("--timeout must not be negative")
+		return o, usagef("--timeout must not be negative")
+	}
+	if other != nil && len(other) == 0 {
+		return o, usagef("no command after --; usage: hupt restart [TARGET] [flags] [-- CMD [ARG...]]")
+	}
+	if o.Dir = c.Chdir; o.Dir != "" && !strings.HasPrefix(o.Dir, "/") {
+		here, err := os.Getwd()
+		if err != nil {
+			return o, err
+		}
+		// Not cleaned: the kernel follows a symlink before it goes back by a "..".
+		o.Dir = here + "/" + o.Dir
+	}
+	for _, word := range slices.Concat(o.Command, o.Env, o.Unset, []string{o.Dir}) {
+		if !utf8.ValidString(word) {
+			return o, usagef("%q is not UTF-8, and the control socket carries nothing else: put it into a script", word)
+		}
+	}
+	if err := o.Validate(); err != nil {
+		return o, &codeError{exitUsage, err}
+	}
+	return o, nil
+}
+
+// Run restarts and tells of it.
+func (c *restartCmd) Run(std *streams, other otherCommand) error {
+	options, err := c.options(other)
+	if err != nil {
+		return err
 	}
 	ctx, cancel := ossignal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
@@ -38,7 +93,11 @@ func (c *restartCmd) Run(std *streams) error {
 	if err != nil {
 		return err
 	}
-	stream, err := target.Restart(ctx, supervisor.RestartOptions{ReadyTimeout: time.Duration(c.Timeout)})
+	stream, err := target.Restart(ctx, options)
+	if errors.Is(err, supervisor.ErrNotFound) || errors.Is(err, supervisor.ErrNotExecutable) || errors.Is(err, control.ErrRefused) {
+		// Known to be wrong before anything was touched.
+		return fmt.Errorf("%w: %w", errRestartFailed, err)
+	}
 	if err != nil {
 		return err
 	}

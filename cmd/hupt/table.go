@@ -35,6 +35,9 @@ func writeInstance(w io.Writer, pid int, s *supervisor.Status, now time.Time) {
 	}
 	fmt.Fprintf(w, "%s: %s, hupt's pid %d, up %s\n", printable(name), printable(s.State), pid, age(now.Sub(s.Started)))
 	fmt.Fprintf(w, "  command   %s\n", words(s.Command))
+	if len(s.Previous) > 0 {
+		fmt.Fprintf(w, "  before    %s\n", words(s.Previous))
+	}
 	if s.Path != "" {
 		fmt.Fprintf(w, "  path      %s\n", printable(s.Path))
 	}

@@ -1,0 +1,145 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"hupt/stage2"
+)
+
+// ErrNoPrevious is what a rollback answers when there is no command to go back
+// to. ErrBadOptions is what Restart answers to options that make no sense.
+var (
+	ErrNoPrevious = errors.New("there is no command before this one")
+	ErrBadOptions = errors.New("bad options")
+)
+
+// program is what a launch executes. It is never changed, only replaced.
+type program struct {
+	command []string
+	env     []string
+	dir     string // by name; empty: hupt's own
+}
+
+// maxHistory is how many commands a rollback can go back.
+const maxHistory = 16
+
+// Validate says what is wrong with options, whatever the instance is.
+func (o RestartOptions) Validate() error {
+	for _, kv := range o.Env {
+		if name, _, ok := strings.Cut(kv, "="); !ok || name == "" {
+			return fmt.Errorf("%w: %q in the environment is not NAME=VALUE", ErrBadOptions, kv)
+		}
+	}
+	for _, name := range o.Unset {
+		if name == "" || strings.Contains(name, "=") {
+			return fmt.Errorf("%w: %q is not the name of an environment variable", ErrBadOptions, name)
+		}
+	}
+	for _, word := range slices.Concat(o.Command, o.Env, o.Unset, []string{o.Dir}) {
+		if strings.Contains(word, "\x00") {
+			return fmt.Errorf("%w: %q has a zero byte in it", ErrBadOptions, word)
+		}
+	}
+	switch {
+	case o.Dir != "" && !strings.HasPrefix(o.Dir, "/"):
+		return fmt.Errorf("%w: the directory %q is not an absolute path", ErrBadOptions, o.Dir)
+	case len(o.Command) > 0 && o.Command[0] == "":
+		return fmt.Errorf("%w: the command is empty", ErrBadOptions)
+	case o.Rollback && (len(o.Command)+len(o.Env)+len(o.Unset) > 0 || o.Dir != ""):
+		return fmt.Errorf("%w: a rollback takes the command before as it was", ErrBadOptions)
+	}
+	return nil
+}
+
+// changed is the program with what o has different.
+func (p *program) changed(o RestartOptions) *program {
+	if len(o.Command)+len(o.Env)+len(o.Unset) == 0 && o.Dir == "" {
+		return p
+	}
+	next := &program{command: p.command, env: slices.Clone(p.env), dir: p.dir}
+	if len(o.Command) > 0 {
+		next.command = slices.Clone(o.Command)
+	}
+	if o.Dir != "" {
+		next.dir = o.Dir
+	}
+	for _, name := range o.Unset {
+		next.env = unset(next.env, name)
+	}
+	for _, kv := range o.Env {
+		name, _, _ := strings.Cut(kv, "=")
+		i := slices.IndexFunc(next.env, func(e string) bool { return strings.HasPrefix(e, name+"=") })
+		if i < 0 {
+			next.env = append(next.env, kv)
+			continue
+		}
+		// What is there twice would leave the program a choice (getenv(3) takes
+		// the first, some runtimes the last).
+		next.env = slices.Insert(unset(next.env, name), i, kv)
+	}
+	return next
+}
+
+func unset(env []string, name string) []string {
+	return slices.DeleteFunc(env, func(e string) bool { return strings.HasPrefix(e, name+"=") })
+}
+
+// check looks whether the program can be executed, as far as that can be known
+// without executing it.
+func (p *program) check() error {
+	if p.dir != "" {
+		if err := unix.Access(p.dir+"/.", unix.X_OK); err != nil {
+			return fmt.Errorf("change to the working directory %s: %w", p.dir, err)
+		}
+	}
+	path, err := stage2.Lookup(p.command[0], p.env, p.dir)
+	switch {
+	case errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR):
+		return fmt.Errorf("%s: %w", path, ErrNotFound)
+	case err != nil:
+		return fmt.Errorf("%s: %w: %w", path, ErrNotExecutable, err)
+	}
+	return nil
+}
+
+// previous is the command to which a rollback would go; nil: there is none.
+func (s *Supervisor) previous() *program {
+	if len(s.history) == 0 {
+		return nil
+	}
+	return s.history[len(s.history)-1]
+}
+
+// keep makes the program of a restart that succeeded the one that the next
+// restart starts.
+func (s *Supervisor) keep(p *program) {
+	switch {
+	case p == nil || p == s.program:
+	case p == s.previous():
+		s.program, s.history = p, s.history[:len(s.history)-1]
+	default:
+		s.history = append(s.history, s.program)
+		if len(s.history) > maxHistory {
+			s.history = s.history[1:]
+		}
+		s.program = p
+	}
+}
+
+// initialProgram is what hupt was told to run, where it was told to.
+func initialProgram(command []string) *program {
+	dir, err := os.Getwd()
+	if err == nil {
+		_, err = os.Stat(dir + "/.")
+	}
+	if err != nil {
+		dir = "" // removed, or not to be entered by name: the program gets hupt's own
+	}
+	return &program{command: command, env: environ(), dir: dir}
+}
