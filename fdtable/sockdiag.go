@@ -10,9 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TCP states as sock_diag numbers them (include/net/tcp_states.h).
+// TCP states as sock_diag numbers them (include/net/tcp_states.h). Unix sockets
+// have these three only.
 const (
 	StateEstablished = 1
+	StateClose       = 7
 	StateListen      = 10
 )
 
@@ -23,12 +25,16 @@ const (
 	Connected = 0xfff &^ (1<<StateListen | 1<<3 | 1<<6 | 1<<12)
 )
 
-// Socket is a TCP socket as the kernel tells it.
+// Socket is a TCP or a Unix socket as the kernel tells it.
 type Socket struct {
-	Family  uint8 // AF_INET or AF_INET6
+	Family  uint8 // AF_INET, AF_INET6 or AF_UNIX
+	Type    uint8 // SOCK_STREAM, SOCK_SEQPACKET or SOCK_DGRAM
 	State   uint8
 	Local   netip.AddrPort
 	Remote  netip.AddrPort
+	Path    string // of a Unix socket: its name as it was bound; an abstract one begins with a NUL
+	File    FileID // of a Unix socket that is bound to a path
+	Peer    uint64 // of a Unix socket: the inode of the other end
 	Inode   uint64 // 0: no descriptor refers to it (yet, or any more)
 	Queue   int    // of a listening socket: connections that wait for accept()
 	Backlog int    // of a listening socket: how many may wait
@@ -61,7 +67,7 @@ func (r diagRequest) Serialize() []byte {
 func Dump(states uint32, port uint16) ([]Socket, error) {
 	var out []Socket
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		got, err := dumpFamily(family, states, port)
+		got, err := dump(diagRequest{family: family, states: states, sport: port}, parseSocket)
 		switch {
 		case err == nil:
 			out = append(out, got...)
@@ -73,16 +79,27 @@ func Dump(states uint32, port uint16) ([]Socket, error) {
 	return out, nil
 }
 
-// dumpFamily asks again if the kernel says that the list changed under its
+// DumpAll lists the TCP and the Unix sockets of the caller's network namespace
+// in the given states.
+func DumpAll(states uint32) ([]Socket, error) {
+	out, err := Dump(states, 0)
+	if err != nil {
+		return nil, err
+	}
+	local, err := DumpUnix(states)
+	return append(out, local...), err
+}
+
+// dump asks again if the kernel says that the list changed under its
 // hands: half a list must not pass for the whole.
-func dumpFamily(family uint8, states uint32, port uint16) (out []Socket, err error) {
+func dump(request nl.NetlinkRequestData, parse func([]byte) (Socket, bool)) (out []Socket, err error) {
 	const attempts = 5
 	for range attempts {
 		out = nil
 		req := nl.NewNetlinkRequest(nl.SOCK_DIAG_BY_FAMILY, unix.NLM_F_DUMP)
-		req.AddData(diagRequest{family: family, states: states, sport: port})
+		req.AddData(request)
 		err = req.ExecuteIter(unix.NETLINK_INET_DIAG, 0, func(b []byte) bool {
-			if s, ok := parseSocket(b); ok {
+			if s, ok := parse(b); ok {
 				out = append(out, s)
 			}
 			return true
@@ -99,7 +116,7 @@ func parseSocket(b []byte) (Socket, bool) {
 	if len(b) < 72 {
 		return Socket{}, false
 	}
-	s := Socket{Family: b[0], State: b[1]}
+	s := Socket{Family: b[0], Type: unix.SOCK_STREAM, State: b[1]}
 	addr := func(b []byte) netip.Addr {
 		if s.Family == unix.AF_INET {
 			return netip.AddrFrom4([4]byte(b[:4]))

@@ -33,7 +33,7 @@ func TestDump(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			fd, port := listening(t, c.family, 0, 7)
 			inode, at := inodeOf(t, fd), netip.AddrPortFrom(netip.MustParseAddr(c.ip), uint16(port))
-			want := Socket{Family: uint8(c.family), State: StateListen, Local: at, Inode: inode, Backlog: 7}
+			want := Socket{Family: uint8(c.family), Type: unix.SOCK_STREAM, State: StateListen, Local: at, Inode: inode, Backlog: 7}
 			listener := find(t, Listening, at.Port(), inode)
 			if listener == nil {
 				t.Fatal("the listener is not there")

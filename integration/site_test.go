@@ -23,6 +23,7 @@ type site struct {
 	dir     string
 	host    string
 	port    int
+	socket  string            // a Unix socket instead: a path, or @name
 	backend int               // port of a slow server that proxies ask
 	extra   map[string]string // further @NAME@s of a template
 	args    []string          // further arguments
@@ -156,13 +157,21 @@ func (s *site) env() []string {
 	return []string{fmt.Sprintf("HUPT_TEST_PORT=%d", s.port), "HUPT_TEST_HOST=" + s.host}
 }
 
-func (s *site) address() string { return net.JoinHostPort(s.host, fmt.Sprint(s.port)) }
+func (s *site) address() string {
+	if s.socket != "" {
+		return s.socket
+	}
+	return net.JoinHostPort(s.host, fmt.Sprint(s.port))
+}
 
 // load returns the options of the victim's ordinary load.
 func (s *site) load() load.Options {
 	o := load.Options{Address: s.address(), Clients: clients, Timeout: patience, Check: s.v.check, Tag: s.v.tag}
 	if s.v.raw != nil {
 		o.Raw = s.v.raw
+	}
+	if s.socket != "" {
+		o.Network = "unix"
 	}
 	return o
 }

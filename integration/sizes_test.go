@@ -18,6 +18,7 @@ const (
 	marathonSettled   = 20 // by then memory and descriptors must have settled
 	stopsRequests     = 100_000
 	startupSleep      = 3 * time.Second
+	unixRestarts      = 10 // of each server on a Unix socket
 )
 
 // patience is how long anything that should happen at once may take on a

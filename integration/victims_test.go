@@ -91,6 +91,9 @@ func init() {
 
 func c(name, program string, args ...string) *victim {
 	return &victim{name: name, program: program, argv: func(s *site) []string {
+		if s.socket != "" {
+			return append([]string{s.program(), "path=" + s.socket}, args...)
+		}
 		return append([]string{s.program(), "host=" + s.host, fmt.Sprintf("port=%d", s.port)}, args...)
 	}, fleeting: program == "forker"}
 }

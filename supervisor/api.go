@@ -118,8 +118,8 @@ type GenerationStatus struct {
 
 // SocketStatus is one listening socket of a generation.
 type SocketStatus struct {
-	Network string `json:"network"` // "tcp4", "tcp6"
-	Address string `json:"address"` // "127.0.0.1:8080", "[::]:80"
+	Network string `json:"network"` // "tcp4", "tcp6"; "unix" (stream), "unixpacket"
+	Address string `json:"address"` // "127.0.0.1:8080", "[::]:80", "/run/app.sock", "@abstract"
 	Adopted bool   `json:"adopted"` // it was handed over by the generation before
 	Queue   int    `json:"queue"`   // connections that wait for accept()
 	Backlog int    `json:"backlog"` // how many may wait

@@ -2,7 +2,10 @@ package supervisor
 
 import (
 	"net/netip"
+	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"hupt/fdtable"
 	"hupt/generation"
@@ -87,7 +90,7 @@ const inFlight = 2 * time.Second
 // while others come and go may miss a socket: it is believed when it shows
 // something, and when it shows nothing, the processes' descriptors decide.
 func (d *drainage) look(pids []int, others func() []int) (int, error) {
-	open, err := connections(d.names)
+	open, peers, err := connections(d.names)
 	if err != nil {
 		return 0, err
 	}
@@ -101,15 +104,24 @@ func (d *drainage) look(pids []int, others func() []int) (int, error) {
 		return left, nil
 	}
 	set := make(map[uint64]bool)
+	own := make(map[uint64]bool)
 	for _, pid := range pids {
 		fds, err := fdtable.Sockets(pid)
 		if err != nil {
 			continue // it has ended
 		}
 		for fd, inode := range fds {
+			own[inode] = true
 			if d.mine(pid, fd, inode, open) {
 				set[inode] = true
 			}
+		}
+	}
+	// Workers that are connected to their own master would never be done.
+	for inode, peer := range peers {
+		if own[peer] {
+			delete(set, inode)
+			delete(open, inode)
 		}
 	}
 	d.takeUnowned(set, open, others)
@@ -125,7 +137,7 @@ func (d *drainage) mine(pid, fd int, inode uint64, open map[uint64]bool) bool {
 	if d.other[inode] {
 		return false
 	}
-	if tracer.Accepted(pid, fd, d.covers) {
+	if tracer.Accepted(pid, fd, func(c tracer.Name) bool { return covers(d.names, c) }) {
 		return true
 	}
 	d.other[inode] = true
@@ -148,7 +160,7 @@ func (d *drainage) takeUnowned(set, open map[uint64]bool, others func() []int) {
 	}
 	if len(missing) > 0 {
 		// Most of what nobody has was closed since the first look.
-		now, err := connections(d.names)
+		now, _, err := connections(d.names)
 		for inode := range missing {
 			if err == nil && !now[inode] {
 				delete(missing, inode)
@@ -168,40 +180,48 @@ func (d *drainage) takeUnowned(set, open map[uint64]bool, others func() []int) {
 }
 
 // connections is the inodes of the connections whose local end is one of
-// names. An orphan, which no descriptor refers to any more, has inode 0.
-func connections(names []tracer.Name) (map[uint64]bool, error) {
-	open := make(map[uint64]bool)
-	seen := make(map[uint16]bool)
-	for _, n := range names {
-		port := n.Address.Port()
-		if seen[port] {
-			continue
-		}
-		seen[port] = true
-		sockets, err := fdtable.Dump(fdtable.Connected, port)
-		if err != nil {
-			return nil, err
-		}
+// names, and, of those over Unix sockets, the inodes of their other ends. An
+// orphan, which no descriptor refers to any more, has inode 0.
+func connections(names []tracer.Name) (open map[uint64]bool, peers map[uint64]uint64, err error) {
+	open, peers = make(map[uint64]bool), make(map[uint64]uint64)
+	add := func(sockets []fdtable.Socket, err error) error {
 		for _, c := range sockets {
-			if c.Inode != 0 && covers(names, c.Local) {
+			if c.Inode != 0 && covers(names, tracer.NameOf(c)) {
 				open[c.Inode] = true
+				if c.Peer != 0 {
+					peers[c.Inode] = c.Peer
+				}
 			}
 		}
+		return err
 	}
-	return open, nil
-}
-
-func (d *drainage) covers(local netip.AddrPort) bool { return covers(d.names, local) }
-
-// covers reports whether a connection to local is one to some of names.
-func covers(names []tracer.Name, local netip.AddrPort) bool {
+	seen := make(map[tracer.Name]bool)
 	for _, n := range names {
-		a := n.Address
-		if a.Port() == local.Port() && (a.Addr().IsUnspecified() || a.Addr().Unmap() == local.Addr().Unmap()) {
-			return true
+		// One dump for all that share a port, and one for all Unix sockets.
+		one := tracer.Name{Family: unix.AF_UNIX}
+		if n.Family != unix.AF_UNIX {
+			one = tracer.Name{Address: netip.AddrPortFrom(netip.Addr{}, n.Address.Port())}
+		}
+		if n.Datagram() || seen[one] {
+			continue
+		}
+		seen[one] = true
+		if one.Family == unix.AF_UNIX {
+			err = add(fdtable.DumpUnix(1 << fdtable.StateEstablished))
+		} else {
+			err = add(fdtable.Dump(fdtable.Connected, one.Address.Port()))
+		}
+		if err != nil {
+			return nil, nil, err
 		}
 	}
-	return false
+	return open, peers, nil
+}
+
+// covers reports whether a connection whose local end is c came in by one of
+// names.
+func covers(names []tracer.Name, c tracer.Name) bool {
+	return slices.ContainsFunc(names, func(n tracer.Name) bool { return n.Accepts(c) })
 }
 
 // ofProcesses is those of the open connections that some process has.
@@ -226,7 +246,7 @@ func ofProcesses(pids []int, open map[uint64]bool) map[uint64]bool {
 
 // listener is the eldest of pids that listens on something; 0: none does.
 func listener(pids []int) int {
-	listening, err := fdtable.Dump(fdtable.Listening, 0)
+	listening, err := fdtable.DumpAll(fdtable.Listening)
 	if err != nil {
 		return 0
 	}

@@ -39,7 +39,7 @@ func (s *Supervisor) Status() Status {
 		}
 	})
 	st.Stops, st.Injected = s.tracer.Stats()
-	sockets, _ := fdtable.Dump(fdtable.Listening|fdtable.Connected, 0)
+	sockets, _ := fdtable.DumpAll(fdtable.Listening | fdtable.Connected)
 	for i := range st.Generations {
 		s.fill(&st.Generations[i], traced[i], serves[i], sockets)
 	}
@@ -65,15 +65,15 @@ func (s *Supervisor) fill(out *GenerationStatus, g *tracer.Generation, served []
 		if k.State != fdtable.StateListen || !mine[k.Inode] {
 			continue
 		}
-		n := tracer.Name{Family: int(k.Family), Address: k.Local}
+		n := tracer.NameOf(k)
 		names = append(names, n)
 		out.Sockets = append(out.Sockets, SocketStatus{
-			Network: n.Network(), Address: k.Local.String(), Adopted: adopted[k.Inode],
+			Network: n.Network(), Address: n.Text(), Adopted: adopted[k.Inode],
 			Queue: k.Queue, Backlog: k.Backlog,
 		})
 	}
 	for _, k := range sockets {
-		if k.State != fdtable.StateListen && mine[k.Inode] && covers(names, k.Local) {
+		if k.State != fdtable.StateListen && mine[k.Inode] && !mine[k.Peer] && covers(names, tracer.NameOf(k)) {
 			out.Connections++
 		}
 	}

@@ -16,7 +16,7 @@ import (
 func (t *Tracer) onBind(k *task, si syscallInfo) {
 	g := k.proc.gen
 	fd := int(int32(si.Args[0]))
-	b := make([]byte, 28) // sizeof(struct sockaddr_in6)
+	b := make([]byte, sockaddrMax)
 	if n := int(uint32(si.Args[2])); n < len(b) {
 		b = b[:max(n, 0)]
 	}
@@ -24,7 +24,7 @@ func (t *Tracer) onBind(k *task, si syscallInfo) {
 		t.resume(k, 0) // the kernel will give EFAULT
 		return
 	}
-	family, addr, ok := parseSockaddr(b)
+	want, ok := parseSockaddr(b)
 	if !ok {
 		t.resume(k, 0)
 		return
@@ -35,13 +35,13 @@ func (t *Tracer) onBind(k *task, si syscallInfo) {
 		return
 	}
 	// Port 0 is asked for by clients, too: who listens is known at listen().
-	if addr.Port() == 0 {
-		t.boundZero(inode, addr)
-		t.watchResult(k, "bind "+addr.String())
+	if want.Family != unix.AF_UNIX && want.Address.Port() == 0 {
+		t.boundZero(inode, want.Address)
+		t.watchResult(k, "bind "+want.Text())
 		t.resume(k, 0)
 		return
 	}
-	if o := t.offerFor(k, fd, family, addr); o != nil {
+	if o := t.offerFor(k, fd, want); o != nil {
 		err := t.adopt(k, fd, inode, o)
 		if err == nil || gone(err) {
 			return
@@ -51,7 +51,7 @@ func (t *Tracer) onBind(k *task, si syscallInfo) {
 			Text: fmt.Sprintf("hand %s over: %v", o.held.Name, err)})
 		return
 	}
-	t.watchResult(k, "bind "+addr.String())
+	t.watchResult(k, "bind "+want.Text())
 	t.resume(k, 0)
 }
 
@@ -80,13 +80,13 @@ func (t *Tracer) watchResult(k *task, call string) {
 	}
 }
 
-// offerFor finds what a bind of fd to addr is to get. Held sockets of one name
+// offerFor finds what a bind of fd to the address of at is to get. Held sockets of one name
 // (SO_REUSEPORT) are had in order, and a bind to port 0 gets the next of those
 // that were bound so.
-func (t *Tracer) offerFor(k *task, fd, family int, addr netip.AddrPort) *offer {
+func (t *Tracer) offerFor(k *task, fd int, at Name) *offer {
 	g := k.proc.gen
 	open := slices.ContainsFunc(g.offers, func(o *offer) bool { return o.held.FD >= 0 })
-	if !open || !inet(family) {
+	if !open || !handed(at.Family) {
 		return nil
 	}
 	local, err := takeFD(k.proc.pid, fd)
@@ -95,10 +95,10 @@ func (t *Tracer) offerFor(k *task, fd, family int, addr netip.AddrPort) *offer {
 	}
 	defer unix.Close(local)
 	want, err := kindOf(local)
-	if err != nil || want.Family != family {
+	if err != nil || want.Family != at.Family {
 		return nil
 	}
-	want.Address = addr
+	want.Address, want.Path = at.Address, at.Path
 	for _, o := range g.offers {
 		if !o.taken && o.held.matches(want) {
 			return o
@@ -119,6 +119,9 @@ func (h *Held) matches(want Name) bool {
 		return false // closed: the generation that it came from has gone
 	}
 	have := h.Name
+	if want.Family == unix.AF_UNIX {
+		return have == want
+	}
 	if want.Address.Port() == 0 {
 		if !h.PortZero {
 			return false
@@ -179,7 +182,7 @@ func (t *Tracer) adopt(k *task, fd int, inode uint64, o *offer) error {
 		}
 		return err
 	}
-	o.taken, o.nonBlock = true, flags.NonBlock
+	o.taken, o.nonBlock, o.held.adopted = true, flags.NonBlock, true
 	t.portZero[o.held.Inode] = o.held.PortZero
 	// It listens already, and a program that asks (SO_ACCEPTCONN, as HAProxy
 	// does) need not call listen().
@@ -193,8 +196,19 @@ func (t *Tracer) adopt(k *task, fd int, inode uint64, o *offer) error {
 		return err
 	}
 	_, err = t.swap(g, swap)
+	t.quiesceLate(g, o.held)
 	t.tell(Note{Kind: NoteAdopted, Generation: g, PID: k.proc.pid, Name: o.held.Name, Progress: g.progress()})
 	return err
+}
+
+// quiesceLate makes generations that are quiesced already let go of a socket that
+// g adopted only now.
+func (t *Tracer) quiesceLate(g *Generation, h *Held) {
+	for _, old := range t.generations {
+		if old != g && old.quiesced && old.dummies[h.Inode] == nil {
+			t.quiesce(old, []*Held{h}) // what is left of it ends with the generation
+		}
+	}
 }
 
 func cloexecFlag(on bool) uint64 {

@@ -11,12 +11,14 @@ import (
 // which nobody ever calls. accept() on it blocks or gives EAGAIN, as the
 // program asked for.
 //
-// It is a listening Unix socket with a name that the kernel chose (unix(7),
-// autobind). One that does not listen would give EINVAL, on which servers
-// exit; a TCP one would open a port.
+// It is a listening Unix socket of the same type, with a name that the kernel
+// chose (unix(7), autobind). One that does not listen would give EINVAL, on
+// which servers exit; a TCP one would open a port. In place of a datagram socket
+// it is one to which nobody sends.
 type dummy struct {
 	fd       int
 	inode    uint64
+	kind     int // SOCK_STREAM…
 	nonBlock bool
 	name     unix.Sockaddr
 }
@@ -30,7 +32,8 @@ func newDummy(held *Held) (*dummy, error) {
 		return nil, os.NewSyscallError("fcntl(F_GETFL)", err)
 	}
 	d := &dummy{nonBlock: flags&unix.O_NONBLOCK != 0}
-	kind := unix.SOCK_STREAM | unix.SOCK_CLOEXEC
+	d.kind = held.Name.Type
+	kind := d.kind | unix.SOCK_CLOEXEC
 	if d.nonBlock {
 		kind |= unix.SOCK_NONBLOCK
 	}
@@ -48,8 +51,10 @@ func (d *dummy) open() error {
 	if err := unix.Bind(d.fd, &unix.SockaddrUnix{}); err != nil { // autobind
 		return os.NewSyscallError("bind", err)
 	}
-	if err := unix.Listen(d.fd, 8); err != nil {
-		return os.NewSyscallError("listen", err)
+	if d.kind != unix.SOCK_DGRAM {
+		if err := unix.Listen(d.fd, 8); err != nil {
+			return os.NewSyscallError("listen", err)
+		}
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(d.fd, &st); err != nil {
@@ -63,7 +68,7 @@ func (d *dummy) open() error {
 
 // poke is a client that comes and leaves at once.
 func (d *dummy) poke() error {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	fd, err := unix.Socket(unix.AF_UNIX, d.kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return err
 	}

@@ -1,8 +1,6 @@
 package tracer
 
 import (
-	"net/netip"
-
 	"golang.org/x/sys/unix"
 )
 
@@ -40,8 +38,8 @@ type offer struct {
 	nonBlock bool
 }
 
-// Held is a listening socket of which hupt keeps a duplicate of its own, so
-// that its queue outlives every process of the program.
+// Held is a listening or bound datagram socket of which hupt keeps a duplicate
+// of its own, so that its queue outlives every process of the program.
 type Held struct {
 	FD       int // hupt's duplicate
 	Inode    uint64
@@ -50,27 +48,9 @@ type Held struct {
 
 	nonBlock bool // its O_NONBLOCK when it was taken
 	backlog  int  // of its listen()
+	adopted  bool // some bind of the next generation got it
 	idle     bool // the generation before had its time and never waited on it: a lock, say
 }
-
-// Name is what a bind must ask for to get a held socket.
-type Name struct {
-	Family   int
-	Type     int
-	Protocol int
-	V6Only   bool
-	Address  netip.AddrPort
-}
-
-// Network is the name's network as Go's net package calls it.
-func (n Name) Network() string {
-	if n.Family == unix.AF_INET6 {
-		return "tcp6"
-	}
-	return "tcp4"
-}
-
-func (n Name) String() string { return n.Network() + " " + n.Address.String() }
 
 // Progress is how far a new generation is on its way to serving.
 type Progress struct {

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"net/netip"
 	"os"
+	"regexp"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,22 +14,22 @@ import (
 	"hupt/fdtable"
 )
 
-// Snapshot takes a duplicate of every listening TCP socket that generation g
-// has open. Those that are among have already are taken from there.
+// Snapshot takes a duplicate of every listening socket that generation g has
+// open, TCP and Unix. Those that are among have already are taken from there.
 //
 // The kernel's tables say which they are: sock_diag lists the listening
 // sockets of the network namespace, /proc/PID/fd the descriptors.
 func (t *Tracer) Snapshot(g *Generation, have []*Held) (held []*Held, err error) {
-	sockets, err := fdtable.Dump(fdtable.Listening|fdtable.Connected, 0)
+	sockets, err := fdtable.DumpAll(fdtable.Listening | fdtable.Connected)
 	if err != nil {
 		return nil, err
 	}
 	isListening := make(map[uint64]bool, len(sockets))
-	backlog := make(map[uint64]int)
+	listener := make(map[uint64]fdtable.Socket)
 	for _, s := range sockets {
 		isListening[s.Inode] = s.State == fdtable.StateListen
 		if isListening[s.Inode] {
-			backlog[s.Inode] = s.Backlog
+			listener[s.Inode] = s
 		}
 	}
 	byInode := make(map[uint64]*Held)
@@ -66,10 +66,14 @@ func (t *Tracer) Snapshot(g *Generation, have []*Held) (held []*Held, err error)
 						}
 						continue
 					}
+					if !t.canBeAskedFor(h) {
+						h.close()
+						continue
+					}
 					h.PortZero = t.portZero[inode]
 					h.backlog = unix.SOMAXCONN // the kernel takes what it allows
-					if n, ok := backlog[inode]; ok {
-						h.backlog = n
+					if s, ok := listener[inode]; ok {
+						h.backlog, h.Name.File = s.Backlog, s.File
 					}
 				}
 				h.idle = g.settled && g.listening[inode] && !g.waiting[inode]
@@ -81,6 +85,18 @@ func (t *Tracer) Snapshot(g *Generation, have []*Held) (held []*Held, err error)
 	sortHeld(held)
 	return held, err
 }
+
+// canBeAskedFor reports whether a bind of another generation can mean h.
+func (t *Tracer) canBeAskedFor(h *Held) bool {
+	if h.Name.Family != unix.AF_UNIX {
+		return true
+	}
+	// Five hexadecimal digits are a name that the kernel chose (unix(7),
+	// autobind): the next time, it chooses another.
+	return !h.Name.hasFile() && !autobound.MatchString(h.Name.Path)
+}
+
+var autobound = regexp.MustCompile(`^\x00[0-9a-f]{5}$`)
 
 // isEnding tells a process that is about to end, whose descriptors give EACCES
 // once its memory has gone, from one that is not dumpable.
@@ -145,7 +161,7 @@ func (t *Tracer) Mend(held []*Held) {
 			}
 			unix.SetNonblock(h.FD, h.nonBlock)
 			listens, err := unix.GetsockoptInt(h.FD, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
-			if err == nil && listens == 0 {
+			if err == nil && listens == 0 && !h.Name.Datagram() {
 				unix.Listen(h.FD, h.backlog)
 			}
 		}
@@ -171,9 +187,9 @@ func (h *Held) close() {
 
 // Accepted reports whether descriptor fd of process pid is a connection whose
 // local end is of a name that match accepts. It asks the socket itself.
-func Accepted(pid, fd int, match func(netip.AddrPort) bool) bool {
+func Accepted(pid, fd int, match func(Name) bool) bool {
 	n, listens, err := ask(pid, fd)
-	return err == nil && !listens && match(n.Address)
+	return err == nil && !listens && match(n)
 }
 
 // Listens reports whether descriptor fd of process pid is a listening socket of
@@ -192,8 +208,8 @@ func ask(pid, fd int) (n Name, listens bool, err error) {
 	if n, err = nameOf(local); err != nil {
 		return n, false, err
 	}
-	if !inet(n.Family) || n.Type != unix.SOCK_STREAM {
-		return n, false, errors.New("no TCP socket")
+	if !handed(n.Family) || n.Datagram() {
+		return n, false, errors.New("no socket that has connections")
 	}
 	v, err := unix.GetsockoptInt(local, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 	return n, v != 0, err

@@ -28,20 +28,22 @@ func TestParseSockaddr(t *testing.T) {
 		"v4 in v6":                 {mapped, unix.AF_INET6, "[::ffff:10.0.0.1]:80"},
 		"v4 cut off":               {v4[:7], unix.AF_INET, ""},
 		"v6 cut off":               {v6[:23], unix.AF_INET6, ""},
-		"unix":                     {[]byte{unix.AF_UNIX, 0, '/', 't', 'm', 'p', '/', 's', 0}, unix.AF_UNIX, ""},
+		"unix":                     {[]byte{unix.AF_UNIX, 0, '/', 't', 'm', 'p', '/', 's', 0}, unix.AF_UNIX, "/tmp/s"},
+		"unix without a NUL":       {[]byte{unix.AF_UNIX, 0, 't', '/', 's'}, unix.AF_UNIX, "t/s"},
+		"unix, abstract":           {[]byte{unix.AF_UNIX, 0, 0, 'a', 0, 'b'}, unix.AF_UNIX, "@a@b"},
 		"unix, autobind":           {[]byte{unix.AF_UNIX, 0}, unix.AF_UNIX, ""},
 		"netlink":                  {[]byte{unix.AF_NETLINK, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, unix.AF_NETLINK, ""},
 		"a family that is too big": {[]byte{0xff, 0xff, 0, 80, 0, 0, 0, 0}, 0xffff, ""},
 		"one byte":                 {[]byte{2}, 0, ""},
 		"nothing":                  {nil, 0, ""},
 	} {
-		family, addr, ok := parseSockaddr(c.b)
+		n, ok := parseSockaddr(c.b)
 		got := ""
 		if ok {
-			got = addr.String()
+			got = n.Text()
 		}
-		if family != c.family || got != c.want || ok != (c.want != "") {
-			t.Errorf("%s: family %d, %q, %v", name, family, got, ok)
+		if n.Family != c.family || got != c.want || ok != (c.want != "") {
+			t.Errorf("%s: family %d, %q, %v", name, n.Family, got, ok)
 		}
 	}
 }
@@ -49,8 +51,8 @@ func TestParseSockaddr(t *testing.T) {
 func FuzzParseSockaddr(f *testing.F) {
 	f.Add([]byte{unix.AF_INET, 0, 0x1f, 0x90, 127, 0, 0, 1})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if family, addr, ok := parseSockaddr(b); ok && (!inet(family) || !addr.Addr().IsValid()) {
-			t.Errorf("family %d, %v", family, addr)
+		if n, ok := parseSockaddr(b); ok && (!handed(n.Family) || n.Address.IsValid() == (n.Path != "")) {
+			t.Errorf("%+v", n)
 		}
 	})
 }

@@ -40,6 +40,9 @@ func (t *Tracer) QuiesceRest(g *Generation, held []*Held) (left []int, err error
 func (t *Tracer) quiesce(g *Generation, held []*Held) (left []int, err error) {
 	swap := make(map[uint64]int)
 	for _, h := range held {
+		if !h.passes() {
+			continue
+		}
 		d := g.dummies[h.Inode]
 		if d == nil {
 			if d, err = newDummy(h); err != nil {
@@ -53,6 +56,15 @@ func (t *Tracer) quiesce(g *Generation, held []*Held) (left []int, err error) {
 		swap[h.Inode] = d.fd
 	}
 	return t.swap(g, swap)
+}
+
+// passes reports whether the generation that had the socket is to let go of it.
+// Internet listeners always: what is not adopted now may be before it has gone.
+// Datagram sockets and Unix listeners only once another generation adopted
+// them: many are a program's own, between its processes, under a name that
+// will never come again.
+func (h *Held) passes() bool {
+	return h.adopted || h.Name.Family != unix.AF_UNIX && !h.Name.Datagram()
 }
 
 // Resume undoes a Quiesce: the dummies are swapped for the held sockets again.
@@ -263,7 +275,7 @@ const maxPokes = 3
 func (t *Tracer) Poke(g *Generation) {
 	t.Do(func() {
 		for _, d := range g.dummies {
-			if d.nonBlock {
+			if d.nonBlock || d.kind == unix.SOCK_DGRAM {
 				continue
 			}
 			for pid, p := range g.procs {

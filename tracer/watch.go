@@ -28,11 +28,11 @@ func (t *Tracer) onListen(k *task, si syscallInfo) {
 	inode, ok := fdtable.SocketInode(k.tid, fd)
 	if addr, zero := t.zeroBinds[inode]; zero {
 		delete(t.zeroBinds, inode)
-		family := unix.AF_INET
+		at := Name{Family: unix.AF_INET, Address: addr}
 		if addr.Addr().Is6() {
-			family = unix.AF_INET6
+			at.Family = unix.AF_INET6
 		}
-		if o := t.offerFor(k, fd, family, addr); o != nil {
+		if o := t.offerFor(k, fd, at); o != nil {
 			if err := t.adopt(k, fd, inode, o); err != nil && !gone(err) {
 				t.tell(Note{Kind: NoteFailedCall, Generation: g, PID: k.proc.pid,
 					Text: fmt.Sprintf("hand %s over: %v", o.held.Name, err)})
@@ -45,7 +45,7 @@ func (t *Tracer) onListen(k *task, si syscallInfo) {
 		if fd, err := takeFD(k.proc.pid, int(int32(si.Args[0]))); err == nil {
 			n, err := kindOf(fd)
 			unix.Close(fd)
-			if err == nil && inet(n.Family) {
+			if err == nil && handed(n.Family) {
 				g.listening[inode] = true
 				t.watch(g)
 				t.tell(Note{Kind: NoteProgress, Generation: g, Progress: g.progress()})

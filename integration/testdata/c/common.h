@@ -7,11 +7,13 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -44,7 +46,12 @@ static struct {
 	int reuseport;
 	const char *pidfile;
 	const char *model;
-} opt = {"127.0.0.1", 0, 0, 0, 0, -1, 8, 0, NULL, ""};
+	const char *path;   /* of a Unix socket, instead of a port; @name is abstract */
+	const char *unlink; /* that path: "before" the bind, at the "end" (TERM), or "both" */
+	int packets;        /* SOCK_SEQPACKET, not SOCK_STREAM */
+	int rename;         /* bind to path.tmp, then rename it to path */
+	int mode;           /* chmod the path to that; 0: leave it */
+} opt = {"127.0.0.1", 0, 0, 0, 0, -1, 8, 0, NULL, "", NULL, "", 0, 0, 0};
 
 static void die(const char *what) {
 	fprintf(stderr, "%s: %s\n", what, strerror(errno));
@@ -82,6 +89,11 @@ static void parse_options(int argc, char **argv) {
 		else if (!strcmp(argv[i], "reuseport")) opt.reuseport = atoi(value);
 		else if (!strcmp(argv[i], "pidfile")) opt.pidfile = value;
 		else if (!strcmp(argv[i], "model")) opt.model = value;
+		else if (!strcmp(argv[i], "path")) opt.path = value;
+		else if (!strcmp(argv[i], "unlink")) opt.unlink = value;
+		else if (!strcmp(argv[i], "packets")) opt.packets = atoi(value);
+		else if (!strcmp(argv[i], "rename")) opt.rename = atoi(value);
+		else if (!strcmp(argv[i], "mode")) opt.mode = strtol(value, NULL, 8);
 		else {
 			fprintf(stderr, "%s: unknown option\n", argv[i]);
 			exit(2);
@@ -90,9 +102,40 @@ static void parse_options(int argc, char **argv) {
 	}
 }
 
+static void unlink_and_exit(int sig) {
+	(void)sig;
+	unlink(opt.path);
+	_exit(0);
+}
+
+static int unlinks(const char *when) { return !strcmp(opt.unlink, when) || !strcmp(opt.unlink, "both"); }
+
+/* bind_path is bind_port for a Unix socket. */
+static int bind_path(int type) {
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	socklen_t len = sizeof a;
+	int fd = socket(AF_UNIX, (opt.packets ? SOCK_SEQPACKET : SOCK_STREAM) | type, 0);
+	if (fd < 0) die("socket");
+	snprintf(a.sun_path, sizeof a.sun_path, "%s%s", opt.path, opt.rename ? ".tmp" : "");
+	if (opt.path[0] == '@') {
+		len = offsetof(struct sockaddr_un, sun_path) + strlen(a.sun_path);
+		a.sun_path[0] = 0;
+	}
+	if (unlinks("end")) {
+		struct sigaction s = {.sa_handler = unlink_and_exit};
+		sigaction(SIGTERM, &s, NULL);
+	}
+	if (unlinks("before") && unlink(a.sun_path) < 0 && errno != ENOENT) die("unlink");
+	if (bind(fd, (struct sockaddr *)&a, len) < 0) die("bind");
+	if (opt.mode && chmod(a.sun_path, opt.mode) < 0) die("chmod");
+	if (opt.rename && rename(a.sun_path, opt.path) < 0) die("rename");
+	return fd;
+}
+
 /* bind_port makes the socket and binds it, after the startup sleep. */
 static int bind_port(int type) {
 	int one = 1, fd;
+	if (opt.path) return bind_path(type);
 	if (strchr(opt.host, ':')) {
 		struct sockaddr_in6 a = {.sin6_family = AF_INET6, .sin6_port = htons(opt.port)};
 		inet_pton(AF_INET6, opt.host, &a.sin6_addr);

@@ -9,9 +9,11 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -20,7 +22,9 @@ import (
 var baked = "hupt-code-version:0               "
 
 func main() {
-	addr := flag.String("addr", "127.0.0.1:8080", "where to listen")
+	addr := flag.String("addr", "127.0.0.1:8080", "where to listen; a Unix socket has a slash or begins with @")
+	remove := flag.Bool("remove", false, "remove the Unix socket's path first")
+	closes := flag.Bool("close", false, "close the listener on TERM, which removes a Unix socket's path, and exit")
 	startup := flag.Duration("startup", 0, "sleep before listening")
 	listening := flag.Duration("listening", 0, "sleep between listen and the first accept")
 	flag.Parse()
@@ -36,9 +40,25 @@ func main() {
 		fmt.Fprintf(w, "pid=%d version=%s\n", os.Getpid(), version)
 	})
 	time.Sleep(*startup)
-	l, err := net.Listen("tcp", *addr)
+	network := "tcp"
+	if strings.ContainsAny(*addr, "/@") {
+		network = "unix"
+	}
+	if *remove {
+		os.Remove(*addr)
+	}
+	l, err := net.Listen(network, *addr)
 	if err != nil {
 		log.Fatal(err)
+	}
+	if *closes {
+		c := make(chan os.Signal, 1)
+		signal.Notify(c, syscall.SIGTERM)
+		go func() {
+			<-c
+			l.Close()
+			os.Exit(0)
+		}()
 	}
 	time.Sleep(*listening)
 	log.Fatal(http.Serve(l, nil))
