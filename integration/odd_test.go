@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -8,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestOddServers: servers that do not wait for connections as textbooks have
@@ -52,6 +55,36 @@ func TestGivesUp(t *testing.T) {
 		i.restart()
 	}
 	noneFailed(t, "a version that gives up", run.Stop())
+}
+
+// TestGreedy: a server that polls, and is in accept() for one more connection
+// when it is quiesced, still serves the one that it has.
+func TestGreedy(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, c("greedy", "odd", "model=greedy"))
+	i := launchAt(t, s.dir, launch{argv: s.argv(), env: s.env()})
+	var conn net.Conn
+	await(t, "it listens", func() (ok bool) {
+		var err error
+		conn, err = net.Dial("tcp", s.address())
+		return err == nil
+	})
+	defer conn.Close()
+	old := i.status().Generations[0].PID
+	await(t, "it waits for one more", func() bool {
+		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/syscall", old))
+		return strings.HasPrefix(string(b), fmt.Sprintf("%d ", unix.SYS_ACCEPT))
+	})
+	i.restart()
+	conn.SetDeadline(time.Now().Add(patience))
+	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(conn)
+	if err != nil || !strings.Contains(string(got), fmt.Sprintf("pid=%d ", old)) {
+		t.Errorf("the old version, pid %d, answered %q, %v", old, got, err)
+	}
+	await(t, "the old version is gone", func() bool { return len(i.status().Generations) == 1 })
 }
 
 // TestLargeResponses: a blocking call that takes long, because its client reads

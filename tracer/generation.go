@@ -13,6 +13,7 @@ type Generation struct {
 	Path       string // that was executed
 	NoNewPrivs bool   // had to be set to load the filter
 
+	notes  *notes // where what happens to it is told
 	procs  map[int]*process
 	begun  bool // it executed the program
 	killed bool // whatever it still bears is killed at birth
@@ -21,6 +22,7 @@ type Generation struct {
 	listening map[uint64]bool // inodes on which it called listen()
 	inherited map[uint64]bool // inodes of offered sockets that it had open at its start
 	waiting   map[uint64]bool // those on which some task waits for connections
+	acceptors map[uint64]bool // of waiting: those on which the first wait was an accept()
 	watching  bool            // its tasks stop at every system call, until they wait on what they listen on
 	settled   bool            // it serves: a bind's result is nobody's concern any more
 
@@ -115,28 +117,4 @@ type Note struct {
 	Name       Name
 	Progress   Progress
 	Text       string
-}
-
-// tell queues a note for the supervisor. The queue has no bound: the tracer
-// must never wait for the supervisor, which waits for it in Do.
-func (t *Tracer) tell(n Note) {
-	t.notes.Lock()
-	t.notes.queue = append(t.notes.queue, n)
-	t.notes.Unlock()
-	select {
-	case t.notes.wake <- struct{}{}:
-	default:
-	}
-}
-
-// Wake is sent to after notes were queued.
-func (t *Tracer) Wake() <-chan struct{} { return t.notes.wake }
-
-// Notes takes what was queued, oldest first.
-func (t *Tracer) Notes() []Note {
-	t.notes.Lock()
-	defer t.notes.Unlock()
-	q := t.notes.queue
-	t.notes.queue = nil
-	return q
 }

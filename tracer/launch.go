@@ -34,11 +34,17 @@ func (e *LaunchError) Unwrap() error { return e.Err }
 // Launch starts the next generation and returns once it executes its program,
 // or with a LaunchError. The held sockets are what its binds may get.
 func (t *Tracer) Launch(number int, spec stage2.Spec, held []*Held) (*Generation, error) {
+	return t.launch(number, spec, held, t.notes)
+}
+
+func (t *Tracer) launch(number int, spec stage2.Spec, held []*Held, notes *notes) (*Generation, error) {
 	g := &Generation{
 		Number:    number,
+		notes:     notes,
 		procs:     make(map[int]*process),
 		listening: make(map[uint64]bool),
 		waiting:   make(map[uint64]bool),
+		acceptors: make(map[uint64]bool),
 		inherited: make(map[uint64]bool),
 	}
 	for _, h := range held {

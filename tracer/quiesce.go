@@ -246,8 +246,10 @@ func (i *injection) carryOutCall(c fdtable.Call, replacement int) error {
 }
 
 // noteAcceptors remembers which tasks of p are in accept() on a socket that is
-// about to be swapped for a dummy. They are where they want to be. i is the
-// injection in one of them, whose registers are not its own for now.
+// about to be swapped for a dummy, and are where they want to be: the program
+// waits in accept(). One that polls first is there by chance (somebody else took
+// what it saw), and has other things to do. i is the injection in one of them,
+// whose registers are not its own for now.
 func (p *process) noteAcceptors(i *injection) {
 	p.atAccept, p.poked = make(map[int]bool), make(map[int]int)
 	for tid, k := range p.tasks {
@@ -258,9 +260,11 @@ func (p *process) noteAcceptors(i *injection) {
 		if k != i.k {
 			r, err = getRegisters(tid)
 		}
-		if err == nil && inSyscall(&r) && waitCall(syscallNumber(&r)) == waitAccept {
-			p.atAccept[tid] = true
+		if err != nil || !inSyscall(&r) || waitCall(syscallNumber(&r)) != waitAccept {
+			continue
 		}
+		inode, ok := fdtable.SocketInode(tid, int(int32(arguments(&r)[0])))
+		p.atAccept[tid] = ok && p.gen.acceptors[inode]
 	}
 }
 

@@ -29,11 +29,7 @@ type Tracer struct {
 		sync.Mutex
 		queue []func()
 	}
-	notes struct {
-		sync.Mutex
-		queue []Note
-		wake  chan struct{}
-	}
+	*notes // of the generations that were not launched by a Branch
 
 	// Below: the tracer's thread only.
 	tasks       map[int]*task
@@ -45,6 +41,7 @@ type Tracer struct {
 	stops       map[string]uint64
 	injected    uint64
 	restartSig  unix.Signal
+	reusePort   bool
 	ended       map[int]time.Time // processes that ended of late
 	filters     int               // seccomp filters that hupt itself is under
 }
@@ -54,6 +51,11 @@ type Options struct {
 	// RestartSignal, when somebody outside sends it to the program, is kept
 	// from it and told as NoteRestartSignal. 0: none is.
 	RestartSignal unix.Signal
+
+	// ReusePort: sockets that are bound to a port that the program names get
+	// SO_REUSEPORT first (socket(7), Linux 3.9), so that other instances can
+	// share the port.
+	ReusePort bool
 }
 
 // ErrForbidden is what New and Launch answer where the kernel does not let us
@@ -70,6 +72,7 @@ func New(o Options) (*Tracer, error) {
 		return nil, errors.New("this process has a tracer already")
 	}
 	t := &Tracer{
+		notes:      newNotes(),
 		tasks:      make(map[int]*task),
 		procs:      make(map[int]*process),
 		strays:     make(map[int]unix.WaitStatus),
@@ -78,9 +81,9 @@ func New(o Options) (*Tracer, error) {
 		portZero:   make(map[uint64]bool),
 		stops:      make(map[string]uint64),
 		restartSig: o.RestartSignal,
+		reusePort:  o.ReusePort,
 		filters:    filters(os.Getpid()),
 	}
-	t.notes.wake = make(chan struct{}, 1)
 	started := make(chan error)
 	go t.run(started)
 	return t, <-started

@@ -130,8 +130,9 @@ func (t *Tracer) watchEntry(k *task, si syscallInfo) (stays bool) {
 		if g.inherited[inode] {
 			g.listening[inode] = true
 		}
-		if g.listening[inode] {
+		if g.listening[inode] && !g.waiting[inode] {
 			g.waiting[inode] = true
+			g.acceptors[inode] = kind == waitAccept
 		}
 	}
 	if len(g.waiting) == before {
