@@ -126,6 +126,7 @@ func (s *Supervisor) decided(ok bool) {
 		if !ok {
 			s.tracer.Mend(s.handovers[n-1].held)
 		}
+		s.handovers[n-1].decideAsides()
 	}
 	if g := s.gens[s.machine.Serving()]; ok && g != nil {
 		s.keep(g.program)
@@ -149,6 +150,9 @@ func (s *Supervisor) mayCloseHeld() {
 				s.tracer.Mend(h.held) // what it did since
 			}
 			s.tracer.CloseHeld(h.held)
+			for i := range h.asides {
+				h.asides[i].over(h.ok)
+			}
 		} else {
 			keep = append(keep, h)
 		}

@@ -28,6 +28,14 @@ type Config struct {
 	StopSignal    syscall.Signal // ends an old generation
 	RestartSignal syscall.Signal // to hupt or to the program begins a restart; 0: none does
 
+	// Pidfile names hupt itself, whose pid never changes; ProgramPidfile the
+	// main process of the generation that serves. Empty: none.
+	Pidfile        string
+	ProgramPidfile string
+	// Unlink are files that are moved away before a new version starts, and put
+	// back if it fails.
+	Unlink []string
+
 	AllowIOUring bool // let io_uring_setup pass, whose binds and accepts hupt can't see
 
 	Report func(Event) // told every event, one at a time, on a goroutine of the supervisor's; must not block

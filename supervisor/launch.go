@@ -14,6 +14,9 @@ import (
 	"hupt/tracer"
 )
 
+// exitInternal is Run's exit code when hupt failed rather than the program.
+const exitInternal = 125
+
 // wanted makes the next generation, which is to execute p.
 func (s *Supervisor) wanted(p *program, readyTimeout time.Duration) generation.RestartWanted {
 	n := s.take()
@@ -26,6 +29,11 @@ func (s *Supervisor) prepare(n int) {
 	g := s.gens[n]
 	go func() {
 		err := g.program.check()
+		for _, path := range s.cfg.Unlink {
+			if err == nil && n > 1 {
+				err = canMoveAside(path)
+			}
+		}
 		s.call(func() {
 			if err != nil {
 				s.launched(g, nil, 0, err)
@@ -44,6 +52,8 @@ func (s *Supervisor) launch(n int) {
 	h := &handover{next: n}
 	if old != nil {
 		h.old = old.n
+	}
+	if n > 1 {
 		s.handovers = append(s.handovers, h)
 	}
 	spec := stage2.Spec{
@@ -55,11 +65,21 @@ func (s *Supervisor) launch(n int) {
 		if old != nil {
 			h.held, err = s.tracer.Snapshot(old.traced, nil)
 		}
+		var asides []aside
+		if err == nil && n > 1 {
+			asides, err = moveAside(s.cfg.Unlink, n)
+		}
 		var traced *tracer.Generation
 		if err == nil {
 			traced, err = s.tracer.Launch(n, spec, h.held)
 		}
-		s.call(func() { s.launched(g, traced, len(h.held), err) })
+		s.call(func() {
+			h.asides = asides
+			if h.decided { // the instance was told to stop meanwhile
+				h.decideAsides()
+			}
+			s.launched(g, traced, len(h.held), err)
+		})
 	}()
 }
 
@@ -68,7 +88,7 @@ func (s *Supervisor) launched(g *gen, traced *tracer.Generation, offered int, er
 	if err != nil {
 		err = mapLaunchError(err)
 		if g.n == 1 {
-			s.err, s.code = err, 125
+			s.err, s.code = err, exitInternal
 			s.ended = true
 			return
 		}

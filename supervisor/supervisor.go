@@ -75,6 +75,10 @@ type Supervisor struct {
 	lastCall   string // of it that failed, if it never served
 	ended      bool
 	err        error
+
+	pidfile        pidfile
+	programPidfile pidfile
+	warned         map[string]bool
 }
 
 // gen is what the supervisor keeps of a generation.
@@ -106,6 +110,7 @@ func (g *gen) endDrain() {
 type handover struct {
 	old, next int
 	held      []*tracer.Held
+	asides    []aside
 	decided   bool
 	ok        bool
 }
@@ -147,6 +152,11 @@ func New(cfg Config) (*Supervisor, error) {
 // started, or that hupt can't go on; it wraps one of this package's.
 func (s *Supervisor) Run() (exitCode int, err error) {
 	defer close(s.done)
+	if err := s.claimPidfiles(); err != nil {
+		return exitInternal, err
+	}
+	defer s.pidfile.remove()
+	defer s.programPidfile.remove()
 	reported := s.reporter()
 	sigs := s.catch()
 	s.step(s.wanted(s.program, 0))
@@ -204,7 +214,9 @@ func (s *Supervisor) take() int {
 
 // step tells the policy of an event and does what it says.
 func (s *Supervisor) step(ev generation.Event) {
-	for _, a := range s.machine.Step(ev, time.Now()) {
+	actions := s.machine.Step(ev, time.Now())
+	s.writeProgramPidfile()
+	for _, a := range actions {
 		s.act(a)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	ossignal "os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -14,15 +15,18 @@ import (
 type runCmd struct {
 	Command []string `arg:"" optional:"" passthrough:"partial" placeholder:"CMD" name:"cmd" help:"The program and its arguments; all that follows the program is its own."`
 
-	Name          string        `help:"A name for restart, status and stop." placeholder:"NAME"`
-	ReadyTimeout  duration      `help:"How long a new version may take until it serves." default:"60s" placeholder:"60s"`
-	DrainTimeout  deadline      `help:"How long the old version may take to finish its connections; negative or never: as long as it wants." default:"60s" placeholder:"60s"`
-	StopSignal    signal        `help:"What ends the old version." default:"TERM" placeholder:"TERM"`
-	KillAfter     duration      `help:"How long it may take to end before it is killed." default:"10s" placeholder:"10s"`
-	RestartSignal restartSignal `help:"What restarts when it is sent to hupt or to the program; none: nothing does." default:"HUP" placeholder:"HUP"`
-	AllowIOUring  bool          `name:"allow-io-uring" help:"Let the program use io_uring, whose sockets hupt can't hand over."`
-	Quiet         bool          `short:"q" xor:"verbosity" help:"Tell only of failures."`
-	Verbose       bool          `short:"v" xor:"verbosity" help:"Tell of everything."`
+	Name           string        `help:"A name for restart, status and stop." placeholder:"NAME"`
+	ReadyTimeout   duration      `help:"How long a new version may take until it serves." default:"60s" placeholder:"60s"`
+	DrainTimeout   deadline      `help:"How long the old version may take to finish its connections; negative or never: as long as it wants." default:"60s" placeholder:"60s"`
+	StopSignal     signal        `help:"What ends the old version." default:"TERM" placeholder:"TERM"`
+	KillAfter      duration      `help:"How long it may take to end before it is killed." default:"10s" placeholder:"10s"`
+	RestartSignal  restartSignal `help:"What restarts when it is sent to hupt or to the program; none: nothing does." default:"HUP" placeholder:"HUP"`
+	Pidfile        string        `help:"A file that names hupt's own pid, which never changes." placeholder:"PATH"`
+	ProgramPidfile string        `help:"A file that names the pid of the version that serves." placeholder:"PATH"`
+	Unlink         []string      `sep:"none" help:"A file to move away before a new version starts, and to put back if it fails: its pidfile, say." placeholder:"PATH"`
+	AllowIOUring   bool          `name:"allow-io-uring" help:"Let the program use io_uring, whose sockets hupt can't hand over."`
+	Quiet          bool          `short:"q" xor:"verbosity" help:"Tell only of failures."`
+	Verbose        bool          `short:"v" xor:"verbosity" help:"Tell of everything."`
 	runtimeDir
 }
 
@@ -91,6 +95,25 @@ func (c *runCmd) config() (supervisor.Config, error) {
 	case syscall.Signal(c.StopSignal) == syscall.SIGSTOP:
 		return supervisor.Config{}, usagef("--stop-signal STOP would not end anything")
 	}
+	files := []*string{&c.Pidfile, &c.ProgramPidfile}
+	for n := range c.Unlink {
+		if files = append(files, &c.Unlink[n]); c.Unlink[n] == "" {
+			return supervisor.Config{}, usagef("--unlink wants a path")
+		}
+	}
+	for _, path := range files {
+		if *path == "" {
+			continue
+		}
+		abs, err := filepath.Abs(*path)
+		if err != nil {
+			return supervisor.Config{}, err
+		}
+		*path = abs
+	}
+	if c.Pidfile != "" && c.Pidfile == c.ProgramPidfile {
+		return supervisor.Config{}, usagef("--pidfile and --program-pidfile can't be the same file")
+	}
 	return supervisor.Config{
 		Version:       version(),
 		Name:          c.Name,
@@ -101,6 +124,10 @@ func (c *runCmd) config() (supervisor.Config, error) {
 		StopSignal:    syscall.Signal(c.StopSignal),
 		RestartSignal: syscall.Signal(c.RestartSignal),
 		AllowIOUring:  c.AllowIOUring,
+
+		Pidfile:        c.Pidfile,
+		ProgramPidfile: c.ProgramPidfile,
+		Unlink:         c.Unlink,
 	}, nil
 }
 
