@@ -28,6 +28,13 @@ type (
 		N int
 		P Progress
 	}
+	// Told: N, or whoever was asked, says that it is ready.
+	Told struct{ N int }
+	// Doubted: whoever was asked says that it is not, yet.
+	Doubted struct {
+		N      int
+		Reason string
+	}
 	// CallFailed: a system call of N that hupt watches failed.
 	CallFailed struct {
 		N    int
@@ -81,6 +88,8 @@ func (Prepared) event()      {}
 func (Launched) event()      {}
 func (LaunchFailed) event()  {}
 func (Progressed) event()    {}
+func (Told) event()          {}
+func (Doubted) event()       {}
 func (CallFailed) event()    {}
 func (Exited) event()        {}
 func (Quiesced) event()      {}
@@ -121,6 +130,8 @@ type (
 	Resume struct{ N int }
 	// Settled says that N serves.
 	Settled struct{ N int }
+	// Admit lets N accept while somebody else decides whether it is ready.
+	Admit struct{ N int }
 	// Drain counts N's connections until it has gone: Counted.
 	Drain struct{ N int }
 	// Signal is sent to the main process of N, or to All. 0: the stop signal.
@@ -171,6 +182,7 @@ func (Launch) action()         {}
 func (Quiesce) action()        {}
 func (Resume) action()         {}
 func (Settled) action()        {}
+func (Admit) action()          {}
 func (Drain) action()          {}
 func (Signal) action()         {}
 func (Kill) action()           {}

@@ -93,7 +93,7 @@ func (s *step) expired(g *Gen, t Timer) {
 	case SettleTimer:
 		switch {
 		case g.Phase == Starting && s.isNew(g) && g.Progress.enough(s.policy.BlindReady):
-			s.ready(g)
+			s.doesAccept(g)
 		case g.Phase == Serving && !g.settled:
 			s.settle(g)
 		}

@@ -37,7 +37,18 @@ type Policy struct {
 	// BlindReady: waiting for connections can't be seen (io_uring), so a
 	// generation that listens is ready once it settled.
 	BlindReady bool
+	Ready      Readiness
 }
+
+// Readiness is what makes a new generation ready.
+type Readiness int
+
+// The kinds of readiness.
+const (
+	ByAccept Readiness = iota // it waits for connections on what it listens on
+	ByWord                    // somebody said so: Told
+	ByBoth
+)
 
 // Times that nobody needs to choose.
 const (
@@ -69,6 +80,12 @@ type Gen struct {
 	Failed   bool // it was ended because it did not become ready
 	Exit     Exit // how its main process ended, once it has
 	Exited   bool
+
+	accepts bool   // it waits for connections, or has settled without
+	told    bool   // it was said to be ready
+	runs    bool   // its launch was heard of
+	first   bool   // it took over from nobody, and was not said to serve yet
+	doubt   string // why whoever was asked does not find it ready
 
 	began      time.Time // of the restart or the stop that ends it
 	mainGone   bool

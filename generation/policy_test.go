@@ -332,6 +332,13 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
+// running1 is running and starting where the first one was not said to serve.
+const running1 = `
+	restart 1               => launch 1
+	launched 1              => say starting 1
+	restart 2               => launch 2
+	launched 2 1            => say starting 2, timer ready 2 1m0s, timer settle 2 1s`
+
 func TestPolicyOtherwise(t *testing.T) {
 	for name, c := range map[string]struct {
 		policy Policy
@@ -339,6 +346,43 @@ func TestPolicyOtherwise(t *testing.T) {
 	}{
 		"a drain without a deadline": {Policy{DrainTimeout: -1}, quiescing + `
 	quiesced 1              => settled 2, say serving 2, timer probation 2 500ms, drain 1`},
+		"ready by its own word": {Policy{Ready: ByWord}, `
+	restart 1               => launch 1
+	launched 1              => say starting 1
+	progress 1 0/0/1/1      => settled 1
+	told 1                  => say serving 1
+	told 1                  =>
+	restart 2               => launch 2
+	launched 2 1            => say starting 2, timer ready 2 1m0s, timer settle 2 1s
+	progress 2 1/1/1/1      => admit 2
+	told 2                  => say ready 2, quiesce 1
+	quiesced 1              => settled 2, say serving 2, timer probation 2 500ms, timer drain 1 1m0s, drain 1
+	expired 2 probation     => say confirmed 2, decided ok
+	restart 3               => launch 3
+	launched 3 1            => say starting 3, timer ready 3 1m0s, timer settle 3 1s
+	told 3                  => say ready 3, quiesce 2`},
+		"it says the word before its launch was heard of": {Policy{Ready: ByWord}, `
+	restart 1               => launch 1
+	launched 1              => say starting 1
+	told 1                  => say serving 1
+	restart 2               => launch 2
+	told 2                  =>
+	launched 2 1            => say starting 2, timer ready 2 1m0s, timer settle 2 1s, say ready 2, quiesce 1`},
+		"it never says the word": {Policy{Ready: ByWord}, running1 + `
+	expired 2 ready         => say stopping 2, signal 2 stop, timer kill 2 10s, say failed 2 (it was not ready after 0.00 s: nobody said that it is; generation 1 serves on), decided failed`},
+		"ready when it accepts and was found well": {Policy{Ready: ByBoth}, running1 + `
+	told 2                  =>
+	progress 2 1/1/1/1      => say ready 2, quiesce 1`},
+		"found well before its launch was heard of": {Policy{Ready: ByBoth}, `
+	restart 1               => launch 1
+	told 1                  =>
+	launched 1              => say starting 1
+	progress 1 0/0/1/1      => settled 1, say serving 1`},
+		"it accepts and is never found well": {Policy{Ready: ByBoth}, running1 + `
+	progress 2 1/1/1/1      => admit 2
+	doubted 2 503           =>
+	expired 2 settle        =>
+	expired 2 ready         => quiesce 2, say failed 2 (it was not ready after 0.00 s: 503; generation 1 serves on), decided failed`},
 		"a ring that nobody can see wait": {Policy{BlindReady: true}, `
 	restart 1               => launch 1
 	launched 1              => say starting 1

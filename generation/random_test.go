@@ -63,6 +63,9 @@ func (w *world) chances() (out []happening) {
 			continue
 		}
 		out = append(out, func() { w.progress(g) })
+		if w.policy.Ready != ByAccept && !g.word && (g.p.complete() || !w.calm || w.policy.Ready == ByBoth) {
+			out = append(out, func() { g.word = true; w.step(Told{n}) })
+		}
 		if w.mayDie(g) {
 			out = append(out, func() { w.exit(g, w.pick(len(g.procs))) })
 		}
@@ -235,6 +238,7 @@ func (w *world) atRest() {
 
 func randomPolicy(pick func(int) int) Policy {
 	p := Policy{ReadyTimeout: time.Minute, DrainTimeout: time.Minute, KillAfter: 10 * time.Second}
+	p.Ready = [...]Readiness{ByAccept, ByAccept, ByWord, ByBoth}[pick(4)]
 	switch pick(6) {
 	case 0:
 		p.DrainTimeout = -1

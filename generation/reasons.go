@@ -17,6 +17,10 @@ func (s *step) notReady(g *Gen) string {
 	p := g.Progress
 	var what string
 	switch {
+	case g.accepts || s.policy.Ready == ByWord:
+		if what = g.doubt; what == "" {
+			what = "nobody said that it is"
+		}
 	case p.Listening == 0 && p.Offered == 0:
 		what = "it listens on nothing"
 	case p.Listening == 0 && p.Offered == 1:

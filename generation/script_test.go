@@ -95,6 +95,10 @@ func parseEvent(t *testing.T, f []string) Event {
 			t.Fatal(err)
 		}
 		return Progressed{n, p}
+	case "told":
+		return Told{n}
+	case "doubted":
+		return Doubted{n, strings.Join(f[2:], " ")}
 	case "call-failed":
 		return CallFailed{n, strings.Join(f[2:], " ")}
 	case "exit":
@@ -146,6 +150,8 @@ func actionWord(a Action) string {
 		return fmt.Sprintf("resume %d", a.N)
 	case Settled:
 		return fmt.Sprintf("settled %d", a.N)
+	case Admit:
+		return fmt.Sprintf("admit %d", a.N)
 	case Drain:
 		return fmt.Sprintf("drain %d", a.N)
 	case Kill:

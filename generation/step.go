@@ -27,6 +27,10 @@ func (m *Machine) Step(ev Event, now time.Time) []Action {
 		s.with(e.N, func(g *Gen) { s.launchFailed(g, e.Reason) })
 	case Progressed:
 		s.with(e.N, func(g *Gen) { s.progressed(g, e.P) })
+	case Told:
+		s.with(e.N, s.wasTold)
+	case Doubted:
+		s.with(e.N, func(g *Gen) { g.doubt = e.Reason })
 	case CallFailed:
 		s.with(e.N, func(g *Gen) { g.lastFailed = e.Text })
 	case Exited:
@@ -119,13 +123,16 @@ func (s *step) launched(g *Gen) {
 		s.do(Kill{g.Number})
 		return
 	}
+	g.runs = true
 	s.do(Report{Kind: "starting", N: g.Number, Since: g.Launched})
 	if !s.isNew(g) {
 		// The first one serves, as far as it ever will: there is no other.
-		g.Phase, s.serving = Serving, g.Number
+		g.Phase, s.serving, g.first = Serving, g.Number, true
+		s.mayBeReady(g)
 		return
 	}
 	s.do(SetTimer{g.Number, ReadyTimer, s.restart.timeout}, SetTimer{g.Number, SettleTimer, Settle})
+	s.mayBeReady(g)
 }
 
 func (s *step) launchFailed(g *Gen, reason string) {
@@ -145,13 +152,13 @@ func (s *step) progressed(g *Gen, p Progress) {
 	switch {
 	case g.Phase == Starting && !s.isNew(g): // being killed
 	case g.Phase == Starting && p.complete():
-		s.ready(g)
+		s.doesAccept(g)
 	case g.Phase == Starting:
 		s.do(SetTimer{g.Number, SettleTimer, Settle})
 	case g.Phase != Serving || g.settled:
 	case p.complete():
 		s.settle(g)
-		s.do(Report{Kind: "serving", N: g.Number, Since: g.Launched})
+		s.doesAccept(g)
 	case first:
 		// The first generation is watched like any other, which makes it slow.
 		// One that listens and never waits must not stay so for ever.
@@ -168,6 +175,45 @@ func (s *step) settle(g *Gen) {
 	g.settled = true
 	g.lastFailed = "" // what failed did not matter
 	s.do(ClearTimer{g.Number, SettleTimer}, Settled{g.Number})
+}
+
+// doesAccept: g waits for connections. That makes it ready, unless somebody is
+// to be asked.
+func (s *step) doesAccept(g *Gen) {
+	if g.accepts {
+		return
+	}
+	g.accepts = true
+	s.mayBeReady(g)
+	if g.Phase == Starting {
+		s.do(Admit{g.Number})
+	}
+}
+
+// wasTold: whoever is to be asked says that g is ready.
+func (s *step) wasTold(g *Gen) {
+	g.told = true
+	s.mayBeReady(g)
+}
+
+func (s *step) mayBeReady(g *Gen) {
+	var is bool
+	switch s.policy.Ready {
+	case ByAccept:
+		is = g.accepts
+	case ByWord:
+		is = g.told
+	case ByBoth:
+		is = g.accepts && g.told
+	}
+	switch {
+	case !is || !g.runs:
+	case g.Phase == Starting && s.isNew(g):
+		s.ready(g)
+	case g.Phase == Serving && g.first:
+		g.first = false
+		s.do(Report{Kind: "serving", N: g.Number, Since: g.Launched})
+	}
 }
 
 // complete: it adopted all that there was, listens on it, and waits for

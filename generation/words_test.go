@@ -57,7 +57,7 @@ func TestWhyNotReady(t *testing.T) {
 		{Progress{2, 1, 1, 1}, "it took over 1 of the 2 sockets that it was to"},
 		{Progress{2, 2, 2, 1}, "it waits for connections on 1 of the 2 sockets that it listens on"},
 	} {
-		s := &step{now: time.Time{}.Add(1234 * time.Millisecond)}
+		s := &step{Machine: New(Policy{}), now: time.Time{}.Add(1234 * time.Millisecond)}
 		g := &Gen{Progress: c.p, lastFailed: "bind [::]:80: permission denied"}
 		want := "it was not ready after 1.23 s: " + c.want + "; its last failed call: bind [::]:80: permission denied"
 		if got := s.notReady(g); got != want {

@@ -44,6 +44,7 @@ type popul struct {
 	signalled bool
 	killed    bool
 	preparing bool
+	word      bool // it was said to be ready
 	launching bool
 	quiescing int // answers that are due
 	resuming  int
@@ -149,6 +150,12 @@ func (w *world) mayQuiesce(n int) {
 		return
 	}
 	next := w.gens[w.pending]
+	if next != nil && w.policy.Ready != ByAccept && !next.word {
+		w.fail("quiesce of %d for %d, which nobody said is ready", n, w.pending)
+	}
+	if w.policy.Ready == ByWord {
+		return
+	}
 	if next == nil || w.m.Gen(w.pending) == nil {
 		w.fail("quiesce of %d for nobody", n)
 		return

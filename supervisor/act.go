@@ -24,6 +24,10 @@ func (s *Supervisor) act(a generation.Action) {
 		if g := s.gens[a.N]; g != nil {
 			s.tracer.Settle(g.traced)
 		}
+	case generation.Admit:
+		if g := s.gens[a.N]; g != nil {
+			s.tracer.Admit(g.traced)
+		}
 	case generation.Drain:
 		if g := s.gens[a.N]; g != nil {
 			g.endDrain()
@@ -59,6 +63,7 @@ func (s *Supervisor) report(r generation.Report) {
 		e.After = time.Since(r.Since).Seconds()
 	}
 	s.publish(e)
+	s.tellSystemd(e)
 }
 
 func (s *Supervisor) signal(a generation.Signal) {
@@ -113,6 +118,10 @@ func (s *Supervisor) forget(n int) {
 		t.Stop()
 	}
 	g.endDrain()
+	close(g.over)
+	if g.notify != nil {
+		g.notify.Close()
+	}
 	delete(s.gens, n)
 	if g.traced != nil {
 		s.tracer.Forget(g.traced)

@@ -34,6 +34,7 @@ const (
 	EventResumed EventKind = "resumed" // a quiesced generation accepts again (rollback after the quiesce)
 
 	EventStopped EventKind = "stopped" // the last generation ended: the instance ends with ExitCode
+	EventOutput  EventKind = "output"  // a line that a hook printed: Reason; Source says which hook
 	EventWarning EventKind = "warning" // something to know that is not a failure; Reason tells
 )
 
@@ -49,6 +50,7 @@ type Event struct {
 	Cut         int       `json:"cut,omitempty"`
 	ExitCode    int       `json:"exit_code,omitempty"` // of EventStopped
 	Reason      string    `json:"reason,omitempty"`
+	Source      string    `json:"source,omitempty"` // of EventOutput
 	// LastCall is, of EventStopped, the last system call of the program that
 	// was seen to fail, if it never served: "bind 127.0.0.1:80: permission denied".
 	LastCall string `json:"last_call,omitempty"`

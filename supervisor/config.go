@@ -25,6 +25,8 @@ type Config struct {
 	DrainTimeout time.Duration // from quiesce to the hammer; negative: never
 	KillAfter    time.Duration // from the stop signal to SIGKILL
 
+	Ready Ready // what makes a new generation ready, beside ReadyTimeout
+
 	StopSignal    syscall.Signal // ends an old generation
 	RestartSignal syscall.Signal // to hupt or to the program begins a restart; 0: none does
 

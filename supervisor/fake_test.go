@@ -3,6 +3,7 @@ package supervisor
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -173,6 +174,23 @@ func (f *fakeTracer) Pids(g *tracer.Generation) []int {
 	return []int{g.Root}
 }
 
+func (f *fakeTracer) Admit(g *tracer.Generation) { f.answer("admit", g, nil) }
+
+// RunHelper really runs it: here nobody else waits for children.
+func (f *fakeTracer) RunHelper(h tracer.Helper, ended func(unix.WaitStatus)) (func(), error) {
+	cmd := exec.Command(h.Argv[0], h.Argv[1:]...)
+	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = h.Env, h.Dir, h.Output, h.Output
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		cmd.Wait()
+		ended(unix.WaitStatus(cmd.ProcessState.Sys().(syscall.WaitStatus)))
+	}()
+	return func() { unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }, nil
+}
+
 func (f *fakeTracer) CanHold(*tracer.Generation) bool            { return true }
 func (f *fakeTracer) Poke(*tracer.Generation)                    {}
 func (f *fakeTracer) Continue(*tracer.Generation)                {}
@@ -225,7 +243,7 @@ func begin(t *testing.T, change ...func(*Config, *fakeTracer)) *run {
 	r.Supervisor = &Supervisor{
 		cfg: cfg, tracer: r.fakeTracer, program: &program{command: cfg.Command, env: []string{"PATH=/bin", "A=1"}, dir: "/"}, started: time.Now(), next: 1,
 		calls: make(chan func()), events: make(chan generation.Event), done: make(chan struct{}),
-		machine: generation.New(generation.Policy{ReadyTimeout: cfg.ReadyTimeout, DrainTimeout: cfg.DrainTimeout, KillAfter: cfg.KillAfter}),
+		machine: generation.New(generation.Policy{ReadyTimeout: cfg.ReadyTimeout, DrainTimeout: cfg.DrainTimeout, KillAfter: cfg.KillAfter, Ready: cfg.Ready.policy()}),
 		gens:    make(map[int]*gen), outside: make(map[syscall.Signal]time.Time),
 	}
 	go func() {

@@ -20,7 +20,7 @@ const exitInternal = 125
 // wanted makes the next generation, which is to execute p.
 func (s *Supervisor) wanted(p *program, readyTimeout time.Duration) generation.RestartWanted {
 	n := s.take()
-	s.gens[n] = &gen{n: n, program: p, timers: make(map[generation.Timer]*time.Timer)}
+	s.gens[n] = &gen{n: n, program: p, over: make(chan struct{}), timers: make(map[generation.Timer]*time.Timer)}
 	return generation.RestartWanted{N: n, ReadyTimeout: readyTimeout}
 }
 
@@ -48,6 +48,11 @@ func (s *Supervisor) prepare(n int) {
 func (s *Supervisor) launch(n int) {
 	g := s.gens[n]
 	g.started = time.Now()
+	env, err := s.hangNotify(g)
+	if err != nil {
+		s.launched(g, nil, 0, err)
+		return
+	}
 	old := s.gens[s.machine.Serving()]
 	h := &handover{next: n}
 	if old != nil {
@@ -57,7 +62,7 @@ func (s *Supervisor) launch(n int) {
 		s.handovers = append(s.handovers, h)
 	}
 	spec := stage2.Spec{
-		Command: g.program.command, Env: g.program.env, Dir: g.program.dir, Launcher: os.Getpid(),
+		Command: g.program.command, Env: env, Dir: g.program.dir, Launcher: os.Getpid(),
 		Signals: s.signals, AllowIOUring: s.cfg.AllowIOUring,
 	}
 	go func() {
@@ -98,6 +103,10 @@ func (s *Supervisor) launched(g *gen, traced *tracer.Generation, offered int, er
 	}
 	g.main, g.ready = traced.Root, true
 	s.path = traced.Path
+	s.ask(g)
+	if g.n == 1 {
+		s.neverServes(g)
+	}
 	s.step(generation.Launched{N: g.n, Offered: offered})
 	if traced.NoNewPrivs && g.n == 1 {
 		s.publish(Event{Kind: EventWarning, Generation: g.n,

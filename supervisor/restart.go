@@ -30,6 +30,7 @@ func (s *Supervisor) begin(o RestartOptions) error {
 			return ErrNoPrevious
 		}
 	}
+	s.systemd.reloading()
 	s.step(s.wanted(p, o.ReadyTimeout))
 	return nil
 }

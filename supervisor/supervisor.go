@@ -7,6 +7,8 @@ package supervisor
 
 import (
 	"errors"
+	"net"
+	"os"
 	"syscall"
 	"time"
 
@@ -37,6 +39,8 @@ type Tracer interface {
 	Mend(held []*tracer.Held)
 	CloseHeld(held []*tracer.Held)
 	Stats() (stops map[string]uint64, injected uint64)
+	Admit(g *tracer.Generation)
+	RunHelper(h tracer.Helper, ended func(unix.WaitStatus)) (kill func(), err error)
 	Notes() []tracer.Note
 	Wake() <-chan struct{}
 }
@@ -78,6 +82,7 @@ type Supervisor struct {
 
 	pidfile        pidfile
 	programPidfile pidfile
+	systemd        systemd
 	warned         map[string]bool
 }
 
@@ -95,6 +100,8 @@ type gen struct {
 	// unfinished: some process did not stop for the quiesce. Written before
 	// Quiesced is told, read by the drain that follows.
 	unfinished bool
+	over       chan struct{} // closed when it is forgotten
+	notify     *net.UnixConn // the end of its NOTIFY_SOCKET; nil: it has none
 	timers     map[generation.Timer]*time.Timer
 	draining   chan struct{} // closed when its drain is over; nil: it does not drain
 }
@@ -139,6 +146,7 @@ func New(cfg Config) (*Supervisor, error) {
 			DrainTimeout: cfg.DrainTimeout,
 			KillAfter:    cfg.KillAfter,
 			BlindReady:   cfg.AllowIOUring,
+			Ready:        cfg.Ready.policy(),
 		}),
 		gens:     make(map[int]*gen),
 		next:     1,
@@ -155,6 +163,7 @@ func (s *Supervisor) Run() (exitCode int, err error) {
 	if err := s.claimPidfiles(); err != nil {
 		return exitInternal, err
 	}
+	s.systemd.upstream = os.Getenv("NOTIFY_SOCKET")
 	defer s.pidfile.remove()
 	defer s.programPidfile.remove()
 	reported := s.reporter()

@@ -14,7 +14,8 @@ func (t *Tracer) dispatch(tid int, ws unix.WaitStatus) {
 	if k == nil {
 		if s.kind == stopExited || s.kind == stopKilled {
 			delete(t.strays, tid)
-			return // an orphan that was re-parented to us, or a task that exec's de_thread swept away
+			t.helperEnded(tid, ws)
+			return // else an orphan that was re-parented to us, or a task that exec's de_thread swept away
 		}
 		if k = t.adoptStray(tid); k == nil {
 			t.strays[tid] = ws

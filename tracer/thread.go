@@ -42,6 +42,7 @@ type Tracer struct {
 	injected    uint64
 	restartSig  unix.Signal
 	reusePort   bool
+	helpers     map[int]func(unix.WaitStatus)
 	ended       map[int]time.Time // processes that ended of late
 	filters     int               // seccomp filters that hupt itself is under
 }
@@ -77,6 +78,7 @@ func New(o Options) (*Tracer, error) {
 		procs:      make(map[int]*process),
 		strays:     make(map[int]unix.WaitStatus),
 		zeroBinds:  make(map[uint64]netip.AddrPort),
+		helpers:    make(map[int]func(unix.WaitStatus)),
 		ended:      make(map[int]time.Time),
 		portZero:   make(map[uint64]bool),
 		stops:      make(map[string]uint64),

@@ -2,12 +2,15 @@ package main
 
 import (
 	"fmt"
+	"net/url"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"hupt/supervisor"
 )
 
 // duration is a flag like 1.5s, 2m or a plain number of seconds.
@@ -82,6 +85,50 @@ func (s *restartSignal) UnmarshalText(text []byte) error {
 		return fmt.Errorf("%s is the kernel's to send", unix.SignalName(n))
 	}
 	return nil
+}
+
+// readiness is a flag like accept, notify, delay:2s, cmd:…, or a URL.
+type readiness supervisor.Ready
+
+// UnmarshalText is encoding.TextUnmarshaler.
+func (r *readiness) UnmarshalText(text []byte) error {
+	kind, rest, _ := strings.Cut(string(text), ":")
+	switch kind {
+	case "accept", "notify":
+		if string(text) != kind {
+			return fmt.Errorf("%s takes no more: %q", kind, text)
+		}
+		*r = readiness{Kind: supervisor.ReadyKind(kind)}
+		return nil
+	case "delay":
+		var d duration
+		if err := d.UnmarshalText([]byte(rest)); err != nil {
+			return err
+		}
+		if d < 0 {
+			return fmt.Errorf("%q is negative", rest)
+		}
+		*r = readiness{Kind: supervisor.ReadyDelay, Delay: time.Duration(d)}
+		return nil
+	case "cmd":
+		if strings.TrimSpace(rest) == "" {
+			return fmt.Errorf("cmd: wants a command")
+		}
+		*r = readiness{Kind: supervisor.ReadyCommand, Command: rest}
+		return nil
+	case "http", "https":
+		where := string(text)
+		if strings.HasPrefix(rest, "http://") || strings.HasPrefix(rest, "https://") {
+			where = rest // http:URL
+		}
+		u, err := url.Parse(where)
+		if err != nil || u.Host == "" {
+			return fmt.Errorf("%q is not a URL like http://127.0.0.1:8080/health", where)
+		}
+		*r = readiness{Kind: supervisor.ReadyHTTP, URL: where}
+		return nil
+	}
+	return fmt.Errorf("%q is none of accept, notify, delay:TIME, cmd:COMMAND and http:URL", text)
 }
 
 // runtimeDir is the flag that says where control sockets are.

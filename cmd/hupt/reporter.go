@@ -23,6 +23,7 @@ const (
 var levels = map[supervisor.EventKind]level{
 	supervisor.EventFailed:   levelQuiet,
 	supervisor.EventWarning:  levelNormal,
+	supervisor.EventOutput:   levelNormal,
 	supervisor.EventStarting: levelNormal,
 	supervisor.EventServing:  levelNormal,
 	supervisor.EventHammer:   levelNormal,

@@ -16,6 +16,7 @@ type runCmd struct {
 	Command []string `arg:"" optional:"" passthrough:"partial" placeholder:"CMD" name:"cmd" help:"The program and its arguments; all that follows the program is its own."`
 
 	Name           string        `help:"A name for restart, status and stop." placeholder:"NAME"`
+	Ready          readiness     `help:"What makes a new version ready: accept, notify, delay:TIME, cmd:COMMAND or http:URL." default:"accept" placeholder:"accept"`
 	ReadyTimeout   duration      `help:"How long a new version may take until it serves." default:"60s" placeholder:"60s"`
 	DrainTimeout   deadline      `help:"How long the old version may take to finish its connections; negative or never: as long as it wants." default:"60s" placeholder:"60s"`
 	StopSignal     signal        `help:"What ends the old version." default:"TERM" placeholder:"TERM"`
@@ -118,6 +119,7 @@ func (c *runCmd) config() (supervisor.Config, error) {
 		Version:       version(),
 		Name:          c.Name,
 		Command:       command,
+		Ready:         supervisor.Ready(c.Ready),
 		ReadyTimeout:  time.Duration(c.ReadyTimeout),
 		DrainTimeout:  time.Duration(c.DrainTimeout),
 		KillAfter:     time.Duration(c.KillAfter),

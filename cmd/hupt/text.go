@@ -59,6 +59,8 @@ func describe(e supervisor.Event) string {
 			text += "; its last failed call: " + printable(e.LastCall)
 		}
 		return text
+	case supervisor.EventOutput:
+		return printable(e.Source) + ": " + printable(e.Reason)
 	case supervisor.EventWarning:
 		return "warning: " + printable(e.Reason)
 	}

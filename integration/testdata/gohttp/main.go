@@ -27,7 +27,9 @@ func main() {
 	closes := flag.Bool("close", false, "close the listener on TERM, which removes a Unix socket's path, and exit")
 	startup := flag.Duration("startup", 0, "sleep before listening")
 	listening := flag.Duration("listening", 0, "sleep between listen and the first accept")
+	warm := flag.Duration("warm", 0, "/health gives 503 for so long, and READY=1 is said only then")
 	flag.Parse()
+	begun := time.Now()
 
 	version := strings.TrimSpace(baked[strings.Index(baked, ":")+1:])
 	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -39,6 +41,14 @@ func main() {
 		}
 		fmt.Fprintf(w, "pid=%d version=%s\n", os.Getpid(), version)
 	})
+	http.HandleFunc("/health", func(w http.ResponseWriter, r *http.Request) {
+		if time.Since(begun) < *warm {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	if to := os.Getenv("NOTIFY_SOCKET"); to != "" {
+		time.AfterFunc(*warm, func() { notify(to, "READY=1\nSTATUS=warm") })
+	}
 	time.Sleep(*startup)
 	network := "tcp"
 	if strings.ContainsAny(*addr, "/@") {
@@ -62,6 +72,16 @@ func main() {
 	}
 	time.Sleep(*listening)
 	log.Fatal(http.Serve(l, nil))
+}
+
+// notify is sd_notify(3).
+func notify(to, state string) {
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: to, Net: "unixgram"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	c.Write([]byte(state))
 }
 
 // waitFor says by a file beside path that somebody waits, and waits until

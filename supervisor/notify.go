@@ -1,0 +1,188 @@
+package supervisor
+
+import (
+	"crypto/rand"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sys/unix"
+
+	"hupt/generation"
+)
+
+// sd_notify(3) has two ends here. Towards systemd, hupt is the service: it is
+// ready when its program first serves, and reloads when it restarts that.
+// Towards the program hupt is systemd: what the program says is heard by hupt,
+// and passed on as far as it is true of the service. systemd listens to the
+// main process only (NotifyAccess=main), which is hupt.
+
+// systemd is the end towards it.
+type systemd struct {
+	upstream string // NOTIFY_SOCKET; empty: nobody listens
+	ready    bool   // READY=1 was said
+	reloads  bool   // RELOADING=1 was said, and READY=1 not yet again
+}
+
+// say sends assignments. That nobody hears them is no reason to fail.
+func (d *systemd) say(state ...string) {
+	if d.upstream != "" {
+		daemon.SdNotify(false, strings.Join(state, "\n"))
+	}
+}
+
+// served: the program serves for the first time, or never will.
+func (d *systemd) served() {
+	if !d.ready {
+		d.ready = true
+		d.say(daemon.SdNotifyReady, fmt.Sprintf("MAINPID=%d", os.Getpid()))
+	}
+}
+
+// reloading: a restart begins. Type=notify-reload wants the time.
+func (d *systemd) reloading() {
+	if !d.ready {
+		return
+	}
+	var ts unix.Timespec
+	unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
+	d.reloads = true
+	d.say(daemon.SdNotifyReloading, fmt.Sprintf("MONOTONIC_USEC=%d", ts.Nano()/1000))
+}
+
+// reloaded: the restart was decided, one way or the other.
+func (d *systemd) reloaded(status string) {
+	if d.reloads {
+		d.reloads = false
+		d.say(daemon.SdNotifyReady, "STATUS="+status)
+	}
+}
+
+// tellSystemd tells what happened.
+func (s *Supervisor) tellSystemd(e Event) {
+	switch e.Kind {
+	case EventServing:
+		s.systemd.served()
+	case EventConfirmed:
+		s.systemd.reloaded(fmt.Sprintf("generation %d serves", e.Generation))
+	case EventFailed:
+		s.systemd.reloaded(fmt.Sprintf("generation %d failed: %s", e.Generation, e.Reason))
+	case EventStopping:
+		if s.machine.State() == "stopping" {
+			s.systemd.say(daemon.SdNotifyStopping)
+		}
+	}
+}
+
+// neverServes: a program that listens on nothing is as ready as it will be.
+func (s *Supervisor) neverServes(g *gen) {
+	time.AfterFunc(s.cfg.ReadyTimeout, func() {
+		s.call(func() {
+			if s.gens[g.n] == g && s.cfg.Ready.Kind != ReadyNotify {
+				s.systemd.served()
+			}
+		})
+	})
+}
+
+// hangNotify gives generation g a NOTIFY_SOCKET of its own, if it would have
+// one without hupt, or is to say when it is ready. The name is an abstract one:
+// a server that has left root behind could not reach a path in hupt's folder.
+func (s *Supervisor) hangNotify(g *gen) (env []string, err error) {
+	if s.systemd.upstream == "" && s.cfg.Ready.Kind != ReadyNotify {
+		return g.program.env, nil
+	}
+	name := fmt.Sprintf("@hupt/%d/%d/%s", os.Getpid(), g.n, rand.Text())
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err != nil {
+		return nil, fmt.Errorf("NOTIFY_SOCKET: %w", err)
+	}
+	raw, err := conn.SyscallConn()
+	if err == nil {
+		raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSCRED, 1) })
+	}
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("NOTIFY_SOCKET: %w", err)
+	}
+	g.notify = conn
+	go s.hear(g)
+	return (&program{env: g.program.env}).changed(RestartOptions{Env: []string{"NOTIFY_SOCKET=" + name}}).env, nil
+}
+
+// hear takes what generation g says until its socket is closed.
+func (s *Supervisor) hear(g *gen) {
+	text, control := make([]byte, 8192), make([]byte, 4096)
+	for {
+		n, nc, _, _, err := g.notify.ReadMsgUnix(text, control)
+		if err != nil {
+			return
+		}
+		from := sender(control[:nc])
+		lines := strings.Split(strings.TrimSpace(string(text[:n])), "\n")
+		s.call(func() {
+			if from != nil && s.mayTell(g, from) {
+				s.heard(g, lines)
+			}
+		})
+	}
+}
+
+// sender is who sent a message, by the kernel's word. Descriptors that came
+// along are closed: a barrier (sd_notify_barrier(3)) waits for just that, and
+// a store of descriptors is not kept here.
+func sender(control []byte) (from *unix.Ucred) {
+	messages, err := unix.ParseSocketControlMessage(control)
+	if err != nil {
+		return nil
+	}
+	for _, m := range messages {
+		if c, err := unix.ParseUnixCredentials(&m); err == nil {
+			from = c
+		}
+		if fds, err := unix.ParseUnixRights(&m); err == nil {
+			for _, fd := range fds {
+				unix.Close(fd)
+			}
+		}
+	}
+	return from
+}
+
+// mayTell: a process of the generation, or one that has ended meanwhile
+// (systemd-notify(1) in a script) of a user who could end it as well. Anybody
+// can send to an abstract name.
+func (s *Supervisor) mayTell(g *gen, from *unix.Ucred) bool {
+	return from.Uid == 0 || int(from.Uid) == os.Getuid() ||
+		g.traced != nil && slices.Contains(s.tracer.Pids(g.traced), int(from.Pid))
+}
+
+// heard: generation g said something.
+func (s *Supervisor) heard(g *gen, lines []string) {
+	serves := s.machine.Serving() == g.n || s.machine.Serving() == 0
+	var pass []string
+	for _, line := range lines {
+		name, _, _ := strings.Cut(line, "=")
+		switch name {
+		case "READY":
+			if line == daemon.SdNotifyReady {
+				// The end of a reload that is the program's own business.
+				if serves && s.systemd.ready && !s.systemd.reloads {
+					pass = append(pass, line)
+				}
+				s.step(generation.Told{N: g.n})
+			}
+		case "STOPPING", "MAINPID", "MAINPIDFDID", "MAINPIDFD", "FDSTORE", "FDSTOREREMOVE", "FDNAME", "FDPOLL", "BARRIER":
+			// The service is hupt, which goes on.
+		default:
+			pass = append(pass, line)
+		}
+	}
+	if serves && len(pass) > 0 {
+		s.systemd.say(pass...)
+	}
+}

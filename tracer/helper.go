@@ -1,0 +1,69 @@
+package tracer
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Helper is a command of the user's that runs beside the program and is not
+// traced: a hook, say.
+type Helper struct {
+	Argv   []string // Argv[0] is a path
+	Env    []string
+	Dir    string   // empty: hupt's own
+	Output *os.File // its standard output and error
+}
+
+// RunHelper starts a helper in a process group of its own, with nothing to
+// read. ended gets its status on a goroutine of the tracer's; kill sends
+// SIGKILL to its whole group, as long as its first process has not ended.
+//
+// It is started here and not by os/exec: the tracer's thread waits for all
+// children of the process and would take its end away from there, and while
+// that thread forks, a descriptor that is meant for stage 2 survives exec.
+func (t *Tracer) RunHelper(h Helper, ended func(unix.WaitStatus)) (kill func(), err error) {
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return nil, err
+	}
+	defer null.Close()
+	attr := &syscall.ProcAttr{
+		Dir: h.Dir, Env: h.Env,
+		Files: []uintptr{null.Fd(), h.Output.Fd(), h.Output.Fd()},
+		Sys:   &syscall.SysProcAttr{Setpgid: true},
+	}
+	pid := 0
+	t.Do(func() {
+		if pid, err = syscall.ForkExec(h.Argv[0], h.Argv, attr); err == nil {
+			t.helpers[pid] = ended
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", h.Argv[0], err)
+	}
+	return func() {
+		t.Do(func() {
+			if t.helpers[pid] != nil {
+				unix.Kill(-pid, unix.SIGKILL)
+			}
+		})
+	}, nil
+}
+
+// helperEnded reports whether pid was a helper.
+func (t *Tracer) helperEnded(pid int, ws unix.WaitStatus) bool {
+	ended := t.helpers[pid]
+	if ended == nil {
+		return false
+	}
+	delete(t.helpers, pid)
+	go ended(ws)
+	return true
+}
+
+// Admit lets a new generation accept what waits for it, though it does not
+// serve yet: who asks it whether it is ready would wait for an answer else.
+func (t *Tracer) Admit(g *Generation) { t.Do(func() { t.release(g) }) }
