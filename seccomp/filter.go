@@ -8,11 +8,13 @@
 package seccomp
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"syscall"
 
 	bpf "github.com/elastic/go-seccomp-bpf"
+	netbpf "golang.org/x/net/bpf"
 )
 
 // Traced are the system calls that stop under hupt, by name.
@@ -21,12 +23,19 @@ import (
 // to serve on it. Both run a few times in the life of a program.
 var Traced = []string{"bind", "listen"}
 
+// Paths are the system calls that take a path away. They stop where the program
+// has a Unix socket with a path, and nowhere else: programs unlink files all
+// day.
+var Paths = []string{"unlink", "unlinkat", "rename", "renameat", "renameat2"}
+
 // Options choose what the filter does beside tracing.
 type Options struct {
 	// AllowIOUring lets io_uring_setup pass. Otherwise it gives ENOSYS, as on
 	// a kernel without io_uring: a ring can bind, listen and accept, and no
 	// filter sees what goes through it.
 	AllowIOUring bool
+	// Paths traces what takes a path away, too.
+	Paths bool
 }
 
 // policy is the rules. Calls that hupt does not handle, those by int 0x80 and
@@ -35,6 +44,9 @@ type Options struct {
 // gets ENOSYS, as it does from a kernel built without it.
 func policy(o Options) bpf.Policy {
 	groups := []bpf.SyscallGroup{{Names: Traced, Action: bpf.ActionTrace}}
+	if o.Paths {
+		groups = append(groups, bpf.SyscallGroup{Names: Paths, Action: bpf.ActionTrace})
+	}
 	if !o.AllowIOUring {
 		groups = append(groups, bpf.SyscallGroup{
 			Names:  []string{"io_uring_setup"},
@@ -42,6 +54,28 @@ func policy(o Options) bpf.Policy {
 		})
 	}
 	return bpf.Policy{DefaultAction: bpf.ActionAllow, Syscalls: groups}
+}
+
+// Trace is a filter that stops the named system calls, and nothing else, as the
+// array of struct sock_filter that seccomp(2) takes: to be put on a program that
+// runs already.
+func Trace(names []string) ([]byte, error) {
+	p := bpf.Policy{DefaultAction: bpf.ActionAllow, Syscalls: []bpf.SyscallGroup{{Names: names, Action: bpf.ActionTrace}}}
+	program, err := p.Assemble()
+	if err != nil {
+		return nil, fmt.Errorf("assemble seccomp filter: %w", err)
+	}
+	raw, err := netbpf.Assemble(program)
+	if err != nil {
+		return nil, fmt.Errorf("assemble seccomp filter: %w", err)
+	}
+	var b []byte
+	for _, i := range raw {
+		b = binary.NativeEndian.AppendUint16(b, i.Op)
+		b = append(b, i.Jt, i.Jf)
+		b = binary.NativeEndian.AppendUint32(b, i.K)
+	}
+	return b, nil
 }
 
 // errnoAction is SECCOMP_RET_ERRNO with errno in its low 16 bits

@@ -66,7 +66,7 @@ func (s Spec) exec(ready func(Reply)) Reply {
 	if err != nil {
 		return fail("lookup", path, err)
 	}
-	nnp, err := seccomp.Load(seccomp.Options{AllowIOUring: s.AllowIOUring})
+	nnp, err := seccomp.Load(seccomp.Options{AllowIOUring: s.AllowIOUring, Paths: s.GuardPaths})
 	if err != nil {
 		return fail("seccomp", path, err)
 	}

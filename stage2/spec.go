@@ -28,6 +28,10 @@ type Spec struct {
 	Signals Signals
 
 	AllowIOUring bool
+
+	// GuardPaths traces what takes a path away: the generation before has a Unix
+	// socket with a path.
+	GuardPaths bool
 }
 
 // Reply is what stage 2 answers. The first tells how far it got before

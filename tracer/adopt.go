@@ -14,7 +14,6 @@ import (
 // that is still to be had, the program gets that one; otherwise the bind runs
 // as it stands.
 func (t *Tracer) onBind(k *task, si syscallInfo) {
-	g := k.proc.gen
 	fd := int(int32(si.Args[0]))
 	b := make([]byte, sockaddrMax)
 	if n := int(uint32(si.Args[2])); n < len(b) {
@@ -34,6 +33,10 @@ func (t *Tracer) onBind(k *task, si syscallInfo) {
 		t.resume(k, 0) // EBADF or ENOTSOCK
 		return
 	}
+	if want.hasFile() {
+		t.onBindPath(k, fd, inode, want)
+		return
+	}
 	// Port 0 is asked for by clients, too: who listens is known at listen().
 	if want.Family != unix.AF_UNIX && want.Address.Port() == 0 {
 		t.boundZero(inode, want.Address)
@@ -42,13 +45,7 @@ func (t *Tracer) onBind(k *task, si syscallInfo) {
 		return
 	}
 	if o := t.offerFor(k, fd, want); o != nil {
-		err := t.adopt(k, fd, inode, o)
-		if err == nil || gone(err) {
-			return
-		}
-		// The task was let go with the bind's own failure.
-		t.tell(Note{Kind: NoteFailedCall, Generation: g, PID: k.proc.pid,
-			Text: fmt.Sprintf("hand %s over: %v", o.held.Name, err)})
+		t.handOver(k, inode, o)
 		return
 	}
 	if t.reusePort && want.Family != unix.AF_UNIX {
@@ -68,6 +65,15 @@ func (t *Tracer) sharePort(pid, fd int) {
 	}
 	defer unix.Close(local)
 	unix.SetsockoptInt(local, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+}
+
+// handOver is adopt, and tells what kept it from being done. The task was then
+// let go with the bind's own failure.
+func (t *Tracer) handOver(k *task, inode uint64, o *offer) {
+	if err := t.adopt(k, inode, o); err != nil && !gone(err) {
+		t.tell(Note{Kind: NoteFailedCall, Generation: k.proc.gen, PID: k.proc.pid,
+			Text: fmt.Sprintf("hand %s over: %v", o.held.Name, err)})
+	}
 }
 
 // boundZero remembers that a socket's bind asked for port 0, until it listens.
@@ -135,7 +141,7 @@ func (h *Held) matches(want Name) bool {
 	}
 	have := h.Name
 	if want.Family == unix.AF_UNIX {
-		return have == want
+		return have == want // an abstract one: see adoptable for paths
 	}
 	if want.Address.Port() == 0 {
 		if !h.PortZero {
@@ -168,20 +174,15 @@ func (g *Generation) has(inode uint64) bool {
 }
 
 // adopt turns the bind that k is about to make into a dup3 of the held socket
-// over the one that it meant to bind, and makes it succeed.
+// over the one that it meant to bind, inode, and makes it succeed.
 //
 // What it meant to bind may be known by other numbers and in epoll sets already
 // (Boost.Asio and Netty register before they bind), and to other processes (a
 // child may bind for its parent): it is swapped wherever the generation has it.
-func (t *Tracer) adopt(k *task, fd int, inode uint64, o *offer) error {
+func (t *Tracer) adopt(k *task, inode uint64, o *offer) error {
 	g := k.proc.gen
 	want := map[uint64]bool{inode: true}
 	table, err := fdtable.Read(k.proc.pid, func(i uint64) bool { return want[i] })
-	if err != nil {
-		t.resume(k, 0)
-		return err
-	}
-	flags, err := fdtable.Flags(k.tid, fd)
 	if err != nil {
 		t.resume(k, 0)
 		return err
@@ -197,7 +198,10 @@ func (t *Tracer) adopt(k *task, fd int, inode uint64, o *offer) error {
 		}
 		return err
 	}
-	o.taken, o.nonBlock, o.held.adopted = true, flags.NonBlock, true
+	o.taken, o.held.adopted = true, true
+	o.nonBlock = slices.ContainsFunc(table.Sockets, func(s fdtable.FD) bool { return s.NonBlock })
+	delete(g.listening, inode) // at a rename, it may have listened already
+	delete(g.waiting, inode)
 	t.portZero[o.held.Inode] = o.held.PortZero
 	// It listens already, and a program that asks (SO_ACCEPTCONN, as HAProxy
 	// does) need not call listen().

@@ -81,6 +81,7 @@ func (t *Tracer) CloseHeld(held []*Held) {
 	t.Do(func() {
 		for _, h := range held {
 			h.close()
+			t.settlePath(h)
 		}
 	})
 }

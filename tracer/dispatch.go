@@ -198,7 +198,7 @@ func (t *Tracer) onSeccomp(k *task) {
 		t.stops["seccomp:listen"]++
 		t.onListen(k, si)
 	default:
-		t.resume(k, 0)
+		t.onPathCall(k, si)
 	}
 }
 

@@ -24,6 +24,7 @@ type Generation struct {
 	waiting   map[uint64]bool // those on which some task waits for connections
 	acceptors map[uint64]bool // of waiting: those on which the first wait was an accept()
 	watching  bool            // its tasks stop at every system call, until they wait on what they listen on
+	guarded   bool            // it was launched with traps for what takes a path away
 	settled   bool            // it serves: a bind's result is nobody's concern any more
 
 	quiesced bool
@@ -38,6 +39,10 @@ type offer struct {
 	// that it replaced was.
 	taken    bool
 	nonBlock bool
+	// wants is what the bind would have given the socket's file, and changed when
+	// that was last changed before.
+	wants   fileMode
+	changed unix.Timespec
 }
 
 // Held is a listening or bound datagram socket of which hupt keeps a duplicate
@@ -48,10 +53,11 @@ type Held struct {
 	Name     Name
 	PortZero bool // it was bound by asking for port 0
 
-	nonBlock bool // its O_NONBLOCK when it was taken
-	backlog  int  // of its listen()
-	adopted  bool // some bind of the next generation got it
-	idle     bool // the generation before had its time and never waited on it: a lock, say
+	file     *socketFile // of a Unix socket with a path
+	nonBlock bool        // its O_NONBLOCK when it was taken
+	backlog  int         // of its listen()
+	adopted  bool        // some bind of the next generation got it
+	idle     bool        // the generation before had its time and never waited on it: a lock, say
 }
 
 // Progress is how far a new generation is on its way to serving.

@@ -67,6 +67,7 @@ func (t *Tracer) Snapshot(g *Generation, have []*Held) (held []*Held, err error)
 						continue
 					}
 					if !t.canBeAskedFor(h) {
+						seen[inode] = true
 						h.close()
 						continue
 					}
@@ -91,9 +92,13 @@ func (t *Tracer) canBeAskedFor(h *Held) bool {
 	if h.Name.Family != unix.AF_UNIX {
 		return true
 	}
+	if h.Name.hasFile() {
+		h.file = t.fileFor(h)
+		return h.file != nil
+	}
 	// Five hexadecimal digits are a name that the kernel chose (unix(7),
 	// autobind): the next time, it chooses another.
-	return !h.Name.hasFile() && !autobound.MatchString(h.Name.Path)
+	return !autobound.MatchString(h.Name.Path)
 }
 
 var autobound = regexp.MustCompile(`^\x00[0-9a-f]{5}$`)

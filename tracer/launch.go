@@ -49,7 +49,9 @@ func (t *Tracer) launch(number int, spec stage2.Spec, held []*Held, notes *notes
 	}
 	for _, h := range held {
 		g.offers = append(g.offers, &offer{held: h})
+		g.guarded = g.guarded || h.file != nil
 	}
+	spec.GuardPaths = g.guarded
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, &LaunchError{Step: "socketpair", Err: err}
@@ -84,7 +86,7 @@ func (t *Tracer) fork(g *Generation, sock int) error {
 	}
 	g.Root = pid
 	t.generations = append(t.generations, g)
-	t.addTask(pid, pid, g)
+	t.addTask(pid, pid, g, nil)
 	return nil
 }
 

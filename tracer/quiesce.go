@@ -55,7 +55,12 @@ func (t *Tracer) quiesce(g *Generation, held []*Held) (left []int, err error) {
 		}
 		swap[h.Inode] = d.fd
 	}
-	return t.swap(g, swap)
+	unguarded, err := t.guardPaths(g, held)
+	if err != nil {
+		return nil, err
+	}
+	left, err = t.swap(g, swap)
+	return append(left, unguarded...), err
 }
 
 // passes reports whether the generation that had the socket is to let go of it.
@@ -99,6 +104,7 @@ func (t *Tracer) Settle(g *Generation) {
 			}
 			unix.SetNonblock(o.held.FD, true)
 		}
+		g.settleModes()
 		t.nudge(g)
 	})
 }

@@ -97,6 +97,31 @@ func waitCall(nr int) waitKind {
 	return waitNone
 }
 
+// pathCallOf reads the arguments of a system call that takes a path away.
+func pathCallOf(nr int, a [6]uint64) (c pathCall, ok bool) {
+	at := func(dirfd, addr uint64) pathArg { return pathArg{int(int32(dirfd)), addr} }
+	const cwd = ^uint64(-unix.AT_FDCWD - 1)
+	switch nr {
+	case unix.SYS_UNLINK:
+		c.from = at(cwd, a[0])
+	case unix.SYS_UNLINKAT:
+		c.from, c.rmdir = at(a[0], a[1]), a[2]&unix.AT_REMOVEDIR != 0
+	case unix.SYS_RENAME:
+		c.from, c.to, c.rename = at(cwd, a[0]), at(cwd, a[1]), true
+	case unix.SYS_RENAMEAT:
+		c.from, c.to, c.rename = at(a[0], a[1]), at(a[2], a[3]), true
+	case unix.SYS_RENAMEAT2:
+		c.from, c.to = at(a[0], a[1]), at(a[2], a[3])
+		// One that must not replace anything fails by itself; one that
+		// exchanges two files leaves both.
+		c.rename = a[4]&(unix.RENAME_NOREPLACE|unix.RENAME_EXCHANGE) == 0
+		return c, a[4]&unix.RENAME_EXCHANGE == 0
+	default:
+		return c, false
+	}
+	return c, true
+}
+
 // showsEINTR are the calls that give EINTR after a stop although no handler
 // ran (signal(7), "Interruption of system calls and library functions by stop
 // signals"), and which have done nothing yet when they do, so that they can be

@@ -16,7 +16,11 @@ import (
 
 // suspendFilters sets the task's filters aside if it has more than hupt's.
 func (i *injection) suspendFilters() error {
-	if filters(i.k.tid) <= i.t.filters+1 {
+	ours := i.t.filters + 1
+	if i.k.proc.guarded {
+		ours++
+	}
+	if filters(i.k.tid) <= ours {
 		return nil
 	}
 	err := ptrace("PTRACE_SETOPTIONS", unix.PTRACE_SETOPTIONS, i.k.tid, 0, options|unix.PTRACE_O_SUSPEND_SECCOMP)

@@ -44,6 +44,8 @@ type process struct {
 	tasks  map[int]*task
 	frozen bool // tasks stay at their next EVENT_STOP
 
+	guarded bool // what takes a path away was made to stop in it after its launch
+
 	goKnown answer // whether its program was built by Go
 
 	// atAccept are the tasks that were in accept() when the process was
@@ -61,11 +63,11 @@ const (
 	no
 )
 
-// addTask notes a task of process pid in generation g.
-func (t *Tracer) addTask(tid, pid int, g *Generation) *task {
+// addTask notes a task of process pid in generation g, born of parent.
+func (t *Tracer) addTask(tid, pid int, g *Generation, parent *process) *task {
 	p := t.procs[pid]
 	if p == nil {
-		p = &process{pid: pid, gen: g, tasks: make(map[int]*task)}
+		p = &process{pid: pid, gen: g, tasks: make(map[int]*task), guarded: inheritGuard(parent, pid)}
 		t.procs[pid] = p
 		g.procs[pid] = p
 		if g.killed {
@@ -129,10 +131,10 @@ func (t *Tracer) adoptStray(tid int) *task {
 		return nil
 	}
 	if p := t.procs[tgid]; p != nil {
-		return t.addTask(tid, tgid, p.gen)
+		return t.addTask(tid, tgid, p.gen, nil)
 	}
 	if p := t.procs[ppid]; p != nil {
-		return t.addTask(tid, tgid, p.gen)
+		return t.addTask(tid, tgid, p.gen, p)
 	}
 	return nil
 }
@@ -143,7 +145,7 @@ func (t *Tracer) bornOf(parent *task, tid int) {
 	if t.tasks[tid] == nil {
 		tgid, _, tracer, err := kin(tid)
 		if err == nil && tracer != 0 {
-			t.addTask(tid, tgid, parent.proc.gen)
+			t.addTask(tid, tgid, parent.proc.gen, parent.proc)
 		}
 	}
 	if ws, ok := t.strays[tid]; ok {
@@ -162,7 +164,7 @@ func (t *Tracer) settleStrays(g *Generation) {
 			continue
 		}
 		if t.procs[ppid] == nil && t.procs[tgid] == nil {
-			t.addTask(tid, tgid, g)
+			t.addTask(tid, tgid, g, nil)
 		}
 		delete(t.strays, tid)
 		t.dispatch(tid, ws)

@@ -38,6 +38,8 @@ type Tracer struct {
 	strays      map[int]unix.WaitStatus   // stops of tasks whose generation is not known yet
 	zeroBinds   map[uint64]netip.AddrPort // by inode, what a bind that asked for port 0 was given
 	portZero    map[uint64]bool           // those of them that listen
+	files       map[uint64]*socketFile    // of Unix sockets bound to a path, by the socket's inode
+	filesLimit  int                       // how many, before the stale ones are forgotten
 	stops       map[string]uint64
 	injected    uint64
 	restartSig  unix.Signal
@@ -80,6 +82,8 @@ func New(o Options) (*Tracer, error) {
 		zeroBinds:  make(map[uint64]netip.AddrPort),
 		helpers:    make(map[int]func(unix.WaitStatus)),
 		ended:      make(map[int]time.Time),
+		files:      make(map[uint64]*socketFile),
+		filesLimit: filesLimit,
 		portZero:   make(map[uint64]bool),
 		stops:      make(map[string]uint64),
 		restartSig: o.RestartSignal,

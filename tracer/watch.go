@@ -33,10 +33,7 @@ func (t *Tracer) onListen(k *task, si syscallInfo) {
 			at.Family = unix.AF_INET6
 		}
 		if o := t.offerFor(k, fd, at); o != nil {
-			if err := t.adopt(k, fd, inode, o); err != nil && !gone(err) {
-				t.tell(Note{Kind: NoteFailedCall, Generation: g, PID: k.proc.pid,
-					Text: fmt.Sprintf("hand %s over: %v", o.held.Name, err)})
-			}
+			t.handOver(k, inode, o)
 			return
 		}
 		t.portZero[inode] = true

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -108,6 +109,14 @@ static void unlink_and_exit(int sig) {
 	_exit(0);
 }
 
+/* give_up ends a version that is named after what it does not get over. */
+static void give_up(const char *what) {
+	if (strcmp(version(), what)) return;
+	fprintf(stderr, "%s\n", what);
+	if (!strcmp(opt.unlink, "end") || !strcmp(opt.unlink, "both")) unlink(opt.path);
+	exit(3);
+}
+
 static int unlinks(const char *when) { return !strcmp(opt.unlink, when) || !strcmp(opt.unlink, "both"); }
 
 /* bind_path is bind_port for a Unix socket. */
@@ -126,9 +135,13 @@ static int bind_path(int type) {
 		sigaction(SIGTERM, &s, NULL);
 	}
 	if (unlinks("before") && unlink(a.sun_path) < 0 && errno != ENOENT) die("unlink");
+	give_up("bad-unlink");
+	if (!strcmp(version(), "elsewhere")) strcat(a.sun_path, "2");
 	if (bind(fd, (struct sockaddr *)&a, len) < 0) die("bind");
+	give_up("bad-bind");
 	if (opt.mode && chmod(a.sun_path, opt.mode) < 0) die("chmod");
 	if (opt.rename && rename(a.sun_path, opt.path) < 0) die("rename");
+	give_up("bad-rename");
 	return fd;
 }
 
@@ -161,6 +174,13 @@ static int open_listener(int type) {
 	if (opt.fd >= 0) return opt.fd;
 	int fd = bind_port(type);
 	if (listen(fd, 1024) < 0) die("listen");
+	if (opt.path) give_up("bad-listen");
+	if (opt.path && !strcmp(version(), "bad-probation")) {
+		/* It seems to serve, and goes without a single accept. */
+		signal(SIGALRM, unlink_and_exit);
+		ualarm(300000, 0);
+		for (struct pollfd p = {.fd = fd, .events = POLLIN};; sleep_ms(5)) poll(&p, 1, -1);
+	}
 	if (opt.listening_ms) sleep_ms(opt.listening_ms);
 	return fd;
 }

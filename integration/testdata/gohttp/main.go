@@ -57,6 +57,9 @@ func main() {
 	if *remove {
 		os.Remove(*addr)
 	}
+	if version == "elsewhere" {
+		*addr += "2"
+	}
 	l, err := net.Listen(network, *addr)
 	if err != nil {
 		log.Fatal(err)

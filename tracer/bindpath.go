@@ -1,0 +1,88 @@
+package tracer
+
+import (
+	"golang.org/x/sys/unix"
+)
+
+// onBindPath is onBind for a Unix socket that is to have a path.
+func (t *Tracer) onBindPath(k *task, fd int, inode uint64, want Name) {
+	g := k.proc.gen
+	local, err := takeFD(k.proc.pid, fd)
+	if err != nil {
+		t.resume(k, 0)
+		return
+	}
+	defer unix.Close(local)
+	kind, err := kindOf(local)
+	at, lookErr := lookUp(k.tid, unix.AT_FDCWD, want.Path)
+	if err != nil || lookErr != nil || kind.Family != unix.AF_UNIX {
+		t.watchResult(k, "bind "+want.Text())
+		t.resume(k, 0) // the kernel will say why not
+		return
+	}
+	asked := bindMode(k.tid, local, at)
+	if o := g.offerAt(at, kind); o != nil {
+		o.wants = asked
+		if st, err := at.stat(); err == nil {
+			o.changed = st.Ctim
+		}
+		o.held.file.removed = nil
+		t.handOver(k, inode, o)
+		return
+	}
+	// A socket of another kind, at a path that the program believes to be free.
+	for _, f := range t.files {
+		if f.removed == g && f.place == at.place {
+			f.removed = nil
+			f.unlink()
+		}
+	}
+	t.watchResult(k, "bind "+want.Text())
+	tell := k.awaitsExit
+	k.awaitsExit = func(v int64) {
+		if v == 0 {
+			t.noteFile(inode, at, asked)
+		}
+		if tell != nil {
+			tell(v)
+		}
+	}
+	t.resume(k, 0)
+}
+
+// offerAt is what a bind to a path gets: the held socket of that kind whose
+// file is there. Paths belong to no network namespace.
+func (g *Generation) offerAt(at lookup, kind Name) *offer {
+	kind.NetNS = 0
+	for _, o := range g.offers {
+		f := o.held.file
+		if o.held.FD < 0 || f == nil || f.place != at.place || o.held.kind() != kind || !f.there() {
+			continue
+		}
+		if !o.taken || !g.has(o.held.Inode) {
+			return o
+		}
+	}
+	return nil
+}
+
+// settleModes gives the files of sockets that g adopted the owner and the
+// permissions that its bind would have given them.
+//
+// Not before it serves: a version that binds and then changes the mode would
+// shut the clients of the one before out in between. Nor if it asked for the
+// same as the bind before did: whatever was made of that since is then made
+// again. Nor if it, or anybody, set them since.
+func (g *Generation) settleModes() {
+	for _, o := range g.offers {
+		f := o.held.file
+		if f == nil || !o.taken || o.wants == (fileMode{}) {
+			continue
+		}
+		st, err := f.stat()
+		if err == nil && !f.replaced && o.wants != f.asked && st.Ctim == o.changed {
+			f.set(o.wants)
+		}
+		f.asked = o.wants
+	}
+}

@@ -1,0 +1,203 @@
+package tracer
+
+import (
+	"golang.org/x/sys/unix"
+
+	"hupt/fdtable"
+)
+
+// A Unix socket's path must not vanish, not for an instant: not when a new
+// version unlinks it before it binds, nor when an old one does so at its end,
+// as Go's net, node and gunicorn do. So where another generation needs the
+// socket, unlinking its path is not done, and the program is told that it was.
+//
+// Nothing is kept of who needs what: the kernel is asked when it matters, that
+// is, at an unlink or rename of something with the name of such a file.
+
+// pathCall is a system call that takes a path away.
+type pathCall struct {
+	from, to pathArg // to: of a rename, where something may be replaced
+	rename   bool
+	rmdir    bool // it does not touch sockets
+}
+
+// pathArg is a path as a system call is given it.
+type pathArg struct {
+	dirfd int
+	addr  uint64 // of the text
+}
+
+// onPathCall: the task is about to unlink or rename something.
+func (t *Tracer) onPathCall(k *task, si syscallInfo) {
+	c, ok := pathCallOf(int(si.Nr), si.Args)
+	t.stops["seccomp:path"]++
+	if !ok || c.rmdir || !t.dropPath(k, c) {
+		t.resume(k, 0)
+	}
+}
+
+// dropPath handles the call if it concerns a socket that another generation
+// needs. It reports false if the call is to be made as it stands.
+func (t *Tracer) dropPath(k *task, c pathCall) bool {
+	g := k.proc.gen
+	if inode, f := t.fileAt(k, c.from); f != nil && t.neededBeside(g, inode) {
+		f.removed = g
+		return t.succeed(k)
+	}
+	if !c.rename {
+		return false
+	}
+	inode, f := t.fileAt(k, c.to)
+	switch {
+	case f == nil || !t.neededBeside(g, inode):
+		return false
+	case g.quiesced:
+		return t.succeed(k)
+	}
+	return t.adoptByRename(k, c, inode, f)
+}
+
+// fileAt is the socket, and its file, that a path of task k leads to.
+func (t *Tracer) fileAt(k *task, a pathArg) (inode uint64, f *socketFile) {
+	if len(t.files) == 0 {
+		return 0, nil
+	}
+	path, err := readPath(k.tid, a.addr)
+	if err != nil {
+		return 0, nil
+	}
+	var l *lookup
+	for inode, f := range t.files {
+		if f.name != baseName(path) {
+			continue
+		}
+		if l == nil {
+			found, err := lookUp(k.tid, a.dirfd, path)
+			if err != nil {
+				return 0, nil
+			}
+			l = &found
+		}
+		if f.place == l.place && f.there() {
+			return inode, f
+		}
+	}
+	return 0, nil
+}
+
+// settlePath unlinks the path of a held socket after all, once its handover is
+// over, if a generation did and nobody needs it: the last one ended, the new
+// one serves elsewhere, or it is the one that serves that wanted it.
+func (t *Tracer) settlePath(h *Held) {
+	f := h.file
+	if f == nil || f.removed == nil {
+		return
+	}
+	if t.standsIn(nil, h.Inode) {
+		return // another handover of it goes on
+	}
+	by := f.removed
+	f.removed = nil
+	if serves := by.settled && !by.quiesced && len(by.procs) > 0; serves || !t.neededBeside(nil, h.Inode) {
+		f.unlink()
+		delete(t.files, h.Inode)
+	}
+}
+
+// neededBeside reports whether a generation other than g has the socket, or
+// could get it back.
+func (t *Tracer) neededBeside(g *Generation, inode uint64) bool {
+	for _, o := range t.generations {
+		if o != g && o.has(inode) {
+			return true
+		}
+	}
+	return t.standsIn(g, inode)
+}
+
+// standsIn reports whether a generation other than g has a dummy for the socket,
+// which it will be given back if its successor dies.
+func (t *Tracer) standsIn(g *Generation, inode uint64) bool {
+	for _, o := range t.generations {
+		if o != g && o.quiesced && o.dummies[inode] != nil && len(o.procs) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// succeed lets a task that stands at a seccomp stop go on as if its call had
+// been made and returned 0.
+func (t *Tracer) succeed(k *task) bool {
+	r, err := getRegisters(k.tid)
+	if err != nil {
+		return false
+	}
+	setResult(&r, 0)
+	if setRegisters(k.tid, r) != nil {
+		return false
+	}
+	t.resume(k, 0)
+	return true
+}
+
+// adoptByRename: the task renames something over the path of a held socket. If
+// that is a socket which its generation bound to a temporary name, as careful
+// servers do so that their path never leads nowhere, it is what means that
+// path: it gets the held socket now.
+func (t *Tracer) adoptByRename(k *task, c pathCall, inode uint64, f *socketFile) bool {
+	g := k.proc.gen
+	source, temporary := t.fileAt(k, c.from)
+	if temporary == nil || !g.has(source) {
+		return false
+	}
+	var got *offer
+	for _, o := range g.offers {
+		if o.held.FD >= 0 && o.held.Inode == inode && (!o.taken || !g.has(inode)) && g.kindOf(source) == o.held.kind() {
+			got = o
+		}
+	}
+	if got == nil {
+		return false
+	}
+	st, err := temporary.stat()
+	if err != nil {
+		return false
+	}
+	// What it set on its own file while that had another name.
+	f.set(modeOf(&st))
+	f.asked, f.removed = modeOf(&st), nil
+	temporary.unlink()
+	delete(t.files, source)
+	t.handOver(k, source, got)
+	return true
+}
+
+// kind is what a socket must be to be swapped for the held one.
+func (h *Held) kind() Name {
+	n := h.Name
+	n.Path, n.File, n.NetNS = "", fdtable.FileID{}, 0
+	return n
+}
+
+// kindOf is the kind of a socket that g has.
+func (g *Generation) kindOf(inode uint64) (n Name) {
+	for pid := range g.procs {
+		sockets, err := fdtable.Sockets(pid)
+		if err != nil {
+			continue
+		}
+		for fd, i := range sockets {
+			if i != inode {
+				continue
+			}
+			if local, err := takeFD(pid, fd); err == nil {
+				n, _ = kindOf(local)
+				unix.Close(local)
+				n.NetNS = 0
+				return n
+			}
+		}
+	}
+	return n
+}
