@@ -24,7 +24,7 @@ const (
 	answerTimeout = 5 * time.Second
 	// maxAnswer bounds what a client reads of one answer or event: an instance
 	// is another user's program when root asks.
-	maxAnswer = 16 << 20
+	maxAnswer = 64 << 20
 )
 
 // Instance is a running `hupt run`, as seen by a client.
@@ -52,9 +52,18 @@ func (i *Instance) String() string {
 
 // Refresh asks for the status anew.
 func (i *Instance) Refresh(ctx context.Context) error {
+	return i.refresh(ctx, "/v1/status")
+}
+
+// RefreshConnections is Refresh with each connection.
+func (i *Instance) RefreshConnections(ctx context.Context) error {
+	return i.refresh(ctx, "/v1/status?connections")
+}
+
+func (i *Instance) refresh(ctx context.Context, path string) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	response, err := i.do(ctx, http.MethodGet, "/v1/status", nil)
+	response, err := i.do(ctx, http.MethodGet, path, nil)
 	if err != nil {
 		return err
 	}

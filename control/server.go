@@ -113,9 +113,9 @@ func sameUser(next http.Handler) http.Handler {
 // allowed says whether a client may control an instance of owner's.
 func allowed(client, owner int) bool { return client == owner || client == 0 }
 
-func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(s.instance.Status())
+	json.NewEncoder(w).Encode(s.instance.Status(r.URL.Query().Has("connections")))
 }
 
 func (s *Server) restart(w http.ResponseWriter, r *http.Request) {

@@ -46,7 +46,7 @@ func (f *fake) Restart(o supervisor.RestartOptions) (<-chan supervisor.Event, fu
 }
 
 func (f *fake) Stop() (<-chan supervisor.Event, func()) { return f.events, f.cancel }
-func (f *fake) Status() supervisor.Status               { return f.status }
+func (f *fake) Status(bool) supervisor.Status           { return f.status }
 func (f *fake) cancel()                                 { f.once.Do(func() { close(f.canceled) }) }
 
 // tell sends an event as a supervisor does, and fails if that has to wait.

@@ -146,6 +146,13 @@ func (m *Machine) Gen(n int) *Gen {
 	return nil
 }
 
+// Final reports whether generation n drains for good: its successor is through
+// its probation, so that it is wanted back only if that dies all the same.
+func (m *Machine) Final(n int) bool {
+	g := m.Gen(n)
+	return g != nil && g.Phase == Draining && m.previous != n && m.rescue != n
+}
+
 // Serving is the number of the generation that serves; 0: none.
 func (m *Machine) Serving() int { return m.serving }
 

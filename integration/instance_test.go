@@ -233,9 +233,9 @@ func (i *instance) restart(args ...string) {
 }
 
 // restartEvents restarts and returns what hupt restart told until it was done.
-func (i *instance) restartEvents() (events []supervisor.Event) {
+func (i *instance) restartEvents(args ...string) (events []supervisor.Event) {
 	i.t.Helper()
-	out, code := i.hupt("restart", "--json")
+	out, code := i.hupt("restart", append([]string{"--json"}, args...)...)
 	if code != 0 {
 		i.t.Fatalf("hupt restart: exit code %d\n%s\n%s", code, out, i.tail())
 	}

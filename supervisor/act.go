@@ -62,8 +62,15 @@ func (s *Supervisor) report(r generation.Report) {
 	if !r.Since.IsZero() {
 		e.After = time.Since(r.Since).Seconds()
 	}
+	if g := s.gens[r.N]; g != nil && e.Kind == EventDraining {
+		n := g.conns.counts()
+		e.Busy, e.Idle, e.Closing = n.busy, n.idle, n.closing
+	}
 	s.publish(e)
 	s.tellSystemd(e)
+	if e.Kind == EventServing {
+		s.checkDrainPorts(r.N)
+	}
 }
 
 func (s *Supervisor) signal(a generation.Signal) {
@@ -141,6 +148,12 @@ func (s *Supervisor) decided(ok bool) {
 		s.keep(g.program)
 	}
 	s.mayCloseHeld()
+	for _, g := range s.gens {
+		select {
+		case g.hurry <- struct{}{}:
+		default:
+		}
+	}
 	if s.again {
 		s.again = false
 		go s.call(func() { s.begin(RestartOptions{}) })
@@ -227,6 +240,9 @@ func (s *Supervisor) resume(n int) {
 				s.call(func() {
 					s.publish(Event{Kind: EventWarning, Generation: n, Reason: fmt.Sprintf("resume: %v", err)})
 				})
+			}
+			if s.tracer.ForgetConns(g.traced) {
+				s.warn(n, "it was made to say Connection: close, which can't be undone: it is slower until the next restart")
 			}
 			if err != nil || len(left) == 0 {
 				s.later(generation.Resumed{N: n})

@@ -47,6 +47,9 @@ type Event struct {
 	After       float64   `json:"after_s,omitempty"`    // seconds since the restart (or the stop) began
 	Address     string    `json:"address,omitempty"`    // of EventAdopted: "tcp 127.0.0.1:8080"
 	Connections int       `json:"connections,omitempty"`
+	Busy        int       `json:"busy,omitempty"` // of EventDraining: of these; so are Idle and Closing
+	Idle        int       `json:"idle,omitempty"`
+	Closing     int       `json:"closing,omitempty"`
 	Cut         int       `json:"cut,omitempty"`
 	ExitCode    int       `json:"exit_code,omitempty"` // of EventStopped
 	Reason      string    `json:"reason,omitempty"`
@@ -83,8 +86,9 @@ type Restarter interface {
 	// Stop ends the program as a TERM to hupt does. The channel is closed
 	// after EventStopped.
 	Stop() (events <-chan Event, cancel func())
-	// Status says how the instance is.
-	Status() Status
+	// Status says how the instance is; with connections, also how each
+	// connection is.
+	Status(connections bool) Status
 }
 
 // Status is how an instance is at one moment.
@@ -116,6 +120,8 @@ type GenerationStatus struct {
 	RSS         int64          `json:"rss_bytes"`   // resident memory of all its processes
 	Connections int            `json:"connections"` // accepted ones that are open
 	Sockets     []SocketStatus `json:"sockets"`
+	// Connected are the connections one by one, if they were asked for.
+	Connected []ConnectionStatus `json:"connected,omitempty"`
 }
 
 // SocketStatus is one listening socket of a generation.

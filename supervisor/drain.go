@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"net/netip"
+	"runtime"
 	"slices"
 	"time"
 
@@ -19,23 +20,37 @@ const (
 	drainTickMax = 500 * time.Millisecond
 	drainCost    = 10
 	pokeTick     = 100 * time.Millisecond
+	tellTick     = 250 * time.Millisecond // as many are left, but in other states
 )
 
 // drain counts the connections of a quiesced generation until over is closed.
 func (s *Supervisor) drain(g *gen, over <-chan struct{}) {
-	d := drainage{names: g.serves, other: make(map[uint64]bool), unowned: make(map[uint64]time.Time)}
+	h := hastening{s: s, g: g}
+	d := drainage{names: s.waitedFor(g.serves), other: make(map[uint64]bool), unowned: make(map[uint64]time.Time)}
 	last := -1
+	var told counts
+	var toldAt time.Time
 	unfinished := g.unfinished
 	poked := time.Now()
+	runtime.LockOSThread() // for threadTime
+	defer runtime.UnlockOSThread()
 	for {
-		began := time.Now()
+		spent := threadTime()
 		left, err := d.look(s.tracer.Pids(g.traced), func() []int { return s.otherPids(g) })
+		if err == nil {
+			h.step(d.open)
+		}
 		if unfinished && left == 0 {
 			left = 1 // some process of it may accept yet
 		}
-		if err == nil && left != last {
-			last = left
+		switch n := g.conns.counts(); {
+		case err != nil:
+		case left != last:
+			last, told, toldAt = left, n, time.Now()
 			s.later(generation.Counted{N: g.n, Left: last})
+		case n != told && time.Since(toldAt) >= tellTick:
+			told, toldAt = n, time.Now()
+			s.tellCounts(g, left)
 		}
 		if unfinished {
 			left, err := s.tracer.QuiesceRest(g.traced, g.held)
@@ -45,15 +60,38 @@ func (s *Supervisor) drain(g *gen, over <-chan struct{}) {
 			poked = time.Now()
 			s.tracer.Poke(g.traced)
 		}
-		pause := min(max(drainTick, drainCost*time.Since(began)), drainTickMax)
+		pause := min(max(drainTick, drainCost*(threadTime()-spent)), drainTickMax)
 		select {
 		case <-over:
 			return
 		case <-s.done:
 			return
+		case <-g.hurry:
 		case <-time.After(pause):
 		}
 	}
+}
+
+// threadTime is the processor time that the calling thread has used. What a
+// look costs is not how long it waited for others on a busy machine.
+func threadTime() time.Duration {
+	var t unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t) != nil {
+		return 0
+	}
+	return time.Duration(t.Nano())
+}
+
+// waitedFor is those of names whose connections a drain waits for.
+func (s *Supervisor) waitedFor(names []tracer.Name) []tracer.Name {
+	return slices.DeleteFunc(slices.Clone(names), func(n tracer.Name) bool {
+		return s.cfg.drainMode(n.Address.Port()) == DrainNone
+	})
+}
+
+func has(open map[uint64]fdtable.Socket, inode uint64) bool {
+	_, ok := open[inode]
+	return ok
 }
 
 // otherPids is the processes of every generation but g.
@@ -79,6 +117,7 @@ type drainage struct {
 	set     map[uint64]bool // inodes; some may have been closed since
 	other   map[uint64]bool // inodes of sockets of the generation that are no such connections
 	unowned map[uint64]time.Time
+	open    map[uint64]fdtable.Socket // those of set that are open, as the last look saw them
 }
 
 // inFlight is how long a connection that no process has may be on its way from
@@ -90,17 +129,11 @@ const inFlight = 2 * time.Second
 // while others come and go may miss a socket: it is believed when it shows
 // something, and when it shows nothing, the processes' descriptors decide.
 func (d *drainage) look(pids []int, others func() []int) (int, error) {
-	open, peers, err := connections(d.names)
+	open, peers, err := connected(d.names)
 	if err != nil {
 		return 0, err
 	}
-	left := 0
-	for inode := range d.set {
-		if open[inode] {
-			left++
-		}
-	}
-	if left > 0 {
+	if left := d.still(open); left > 0 {
 		return left, nil
 	}
 	set := make(map[uint64]bool)
@@ -126,12 +159,24 @@ func (d *drainage) look(pids []int, others func() []int) (int, error) {
 	}
 	d.takeUnowned(set, open, others)
 	d.set = set
+	d.still(open)
 	return len(set), nil
 }
 
+// still keeps what is left of the set, and counts it.
+func (d *drainage) still(open map[uint64]fdtable.Socket) int {
+	d.open = make(map[uint64]fdtable.Socket, len(d.set))
+	for inode := range d.set {
+		if s, ok := open[inode]; ok {
+			d.open[inode] = s
+		}
+	}
+	return len(d.open)
+}
+
 // mine reports whether a socket of the generation is such a connection.
-func (d *drainage) mine(pid, fd int, inode uint64, open map[uint64]bool) bool {
-	if open[inode] || d.set[inode] {
+func (d *drainage) mine(pid, fd int, inode uint64, open map[uint64]fdtable.Socket) bool {
+	if has(open, inode) || d.set[inode] {
 		return true
 	}
 	if d.other[inode] {
@@ -146,7 +191,7 @@ func (d *drainage) mine(pid, fd int, inode uint64, open map[uint64]bool) bool {
 
 // takeUnowned adds connections that no process of any generation has to set,
 // for as long as they may be in flight.
-func (d *drainage) takeUnowned(set, open map[uint64]bool, others func() []int) {
+func (d *drainage) takeUnowned(set map[uint64]bool, open map[uint64]fdtable.Socket, others func() []int) {
 	missing := make(map[uint64]bool)
 	for inode := range open {
 		if !set[inode] {
@@ -160,9 +205,9 @@ func (d *drainage) takeUnowned(set, open map[uint64]bool, others func() []int) {
 	}
 	if len(missing) > 0 {
 		// Most of what nobody has was closed since the first look.
-		now, _, err := connections(d.names)
+		now, _, err := connected(d.names)
 		for inode := range missing {
-			if err == nil && !now[inode] {
+			if err == nil && !has(now, inode) {
 				delete(missing, inode)
 			}
 		}
@@ -179,15 +224,15 @@ func (d *drainage) takeUnowned(set, open map[uint64]bool, others func() []int) {
 	}
 }
 
-// connections is the inodes of the connections whose local end is one of
+// connected is the connections by inode, whose local end is one of
 // names, and, of those over Unix sockets, the inodes of their other ends. An
 // orphan, which no descriptor refers to any more, has inode 0.
-func connections(names []tracer.Name) (open map[uint64]bool, peers map[uint64]uint64, err error) {
-	open, peers = make(map[uint64]bool), make(map[uint64]uint64)
+func connected(names []tracer.Name) (open map[uint64]fdtable.Socket, peers map[uint64]uint64, err error) {
+	open, peers = make(map[uint64]fdtable.Socket), make(map[uint64]uint64)
 	add := func(sockets []fdtable.Socket, err error) error {
 		for _, c := range sockets {
 			if c.Inode != 0 && covers(names, tracer.NameOf(c)) {
-				open[c.Inode] = true
+				open[c.Inode] = c
 				if c.Peer != 0 {
 					peers[c.Inode] = c.Peer
 				}
@@ -209,7 +254,7 @@ func connections(names []tracer.Name) (open map[uint64]bool, peers map[uint64]ui
 		if one.Family == unix.AF_UNIX {
 			err = add(fdtable.DumpUnix(1 << fdtable.StateEstablished))
 		} else {
-			err = add(fdtable.Dump(fdtable.Connected, one.Address.Port()))
+			err = add(fdtable.DumpFlows(fdtable.Connected, one.Address.Port()))
 		}
 		if err != nil {
 			return nil, nil, err

@@ -191,8 +191,13 @@ func (f *fakeTracer) RunHelper(h tracer.Helper, ended func(unix.WaitStatus)) (fu
 	return func() { unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }, nil
 }
 
-func (f *fakeTracer) CanHold(*tracer.Generation) bool            { return true }
-func (f *fakeTracer) Poke(*tracer.Generation)                    {}
+func (f *fakeTracer) CanHold(*tracer.Generation) bool                 { return true }
+func (f *fakeTracer) Poke(*tracer.Generation)                         {}
+func (f *fakeTracer) Conns(*tracer.Generation) map[uint64]tracer.Conn { return nil }
+func (f *fakeTracer) ForgetConns(*tracer.Generation) bool             { return false }
+func (f *fakeTracer) SayClose(*tracer.Generation, map[uint64]bool, []uint16) ([]int, []string) {
+	return nil, nil
+}
 func (f *fakeTracer) Continue(*tracer.Generation)                {}
 func (f *fakeTracer) Adopted(*tracer.Generation) map[uint64]bool { return nil }
 func (f *fakeTracer) CloseHeld([]*tracer.Held)                   {}

@@ -20,7 +20,7 @@ const exitInternal = 125
 // wanted makes the next generation, which is to execute p.
 func (s *Supervisor) wanted(p *program, readyTimeout time.Duration) generation.RestartWanted {
 	n := s.take()
-	s.gens[n] = &gen{n: n, program: p, over: make(chan struct{}), timers: make(map[generation.Timer]*time.Timer)}
+	s.gens[n] = &gen{n: n, program: p, over: make(chan struct{}), timers: make(map[generation.Timer]*time.Timer), hurry: make(chan struct{}, 1)}
 	return generation.RestartWanted{N: n, ReadyTimeout: readyTimeout}
 }
 

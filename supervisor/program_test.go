@@ -90,7 +90,7 @@ func TestOtherCommand(t *testing.T) {
 	if got := r.spec(2); got != second {
 		t.Error(got)
 	}
-	if st := r.Status(); !slices.Equal(st.Command, []string{"true", "x"}) || st.Dir != "/tmp" || !slices.Equal(st.Previous, []string{"true"}) {
+	if st := r.Status(true); !slices.Equal(st.Command, []string{"true", "x"}) || st.Dir != "/tmp" || !slices.Equal(st.Previous, []string{"true"}) {
 		t.Errorf("%+v", st)
 	}
 

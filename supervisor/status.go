@@ -14,10 +14,10 @@ import (
 
 // Status implements Restarter. What can be read from /proc and sock_diag is
 // read on the caller's goroutine.
-func (s *Supervisor) Status() Status {
+func (s *Supervisor) Status(connections bool) Status {
 	var st Status
 	var serves [][]tracer.Name
-	var traced []*tracer.Generation
+	var gens []*gen
 	s.call(func() {
 		st = Status{
 			Version: s.cfg.Version, PID: os.Getpid(), Name: s.cfg.Name, Command: s.program.command,
@@ -35,18 +35,29 @@ func (s *Supervisor) Status() Status {
 			st.Generations = append(st.Generations, GenerationStatus{
 				Number: g.n, State: m.Phase.String(), PID: g.main, Started: g.started,
 			})
-			serves, traced = append(serves, slices.Clone(g.serves)), append(traced, g.traced)
+			serves, gens = append(serves, slices.Clone(g.serves)), append(gens, g)
 		}
 	})
 	st.Stops, st.Injected = s.tracer.Stats()
-	sockets, _ := fdtable.DumpAll(fdtable.Listening | fdtable.Connected)
+	dump := fdtable.Dump
+	if connections {
+		dump = fdtable.DumpFlows
+	}
+	sockets, _ := dump(fdtable.Listening|fdtable.Connected, 0)
+	local, _ := fdtable.DumpUnix(fdtable.Listening | fdtable.Connected)
+	sockets = append(sockets, local...)
 	for i := range st.Generations {
-		s.fill(&st.Generations[i], traced[i], serves[i], sockets)
+		open := s.fill(&st.Generations[i], gens[i].traced, serves[i], sockets)
+		if connections {
+			gens[i].conns.update(open, s.tracer.Conns(gens[i].traced))
+			st.Generations[i].Connected = gens[i].conns.list()
+		}
 	}
 	return st
 }
 
-func (s *Supervisor) fill(out *GenerationStatus, g *tracer.Generation, served []tracer.Name, sockets []fdtable.Socket) {
+// fill gives the connections by inode.
+func (s *Supervisor) fill(out *GenerationStatus, g *tracer.Generation, served []tracer.Name, sockets []fdtable.Socket) map[uint64]fdtable.Socket {
 	out.PIDs = s.tracer.Pids(g)
 	adopted := s.tracer.Adopted(g)
 	mine := make(map[uint64]bool)
@@ -72,11 +83,14 @@ func (s *Supervisor) fill(out *GenerationStatus, g *tracer.Generation, served []
 			Queue: k.Queue, Backlog: k.Backlog,
 		})
 	}
+	open := make(map[uint64]fdtable.Socket)
 	for _, k := range sockets {
 		if k.State != fdtable.StateListen && mine[k.Inode] && !mine[k.Peer] && covers(names, tracer.NameOf(k)) {
 			out.Connections++
+			open[k.Inode] = k
 		}
 	}
+	return open
 }
 
 // rss is the resident memory of a process in bytes (proc_pid_statm(5)).

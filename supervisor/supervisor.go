@@ -29,6 +29,9 @@ type Tracer interface {
 	CanHold(g *tracer.Generation) bool
 	Settle(g *tracer.Generation)
 	Poke(g *tracer.Generation)
+	SayClose(g *tracer.Generation, inodes map[uint64]bool, ports []uint16) (left []int, refused []string)
+	Conns(g *tracer.Generation) map[uint64]tracer.Conn
+	ForgetConns(g *tracer.Generation) (slow bool)
 	Pids(g *tracer.Generation) []int
 	Adopted(g *tracer.Generation) map[uint64]bool
 	Signal(g *tracer.Generation, pid int, sig unix.Signal) bool
@@ -103,6 +106,8 @@ type gen struct {
 	over       chan struct{} // closed when it is forgotten
 	notify     *net.UnixConn // the end of its NOTIFY_SOCKET; nil: it has none
 	timers     map[generation.Timer]*time.Timer
+	hurry      chan struct{} // wakes its drain: it may be final now
+	conns      connections
 	draining   chan struct{} // closed when its drain is over; nil: it does not drain
 }
 

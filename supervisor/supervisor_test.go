@@ -25,7 +25,7 @@ func TestGoodRestart(t *testing.T) {
 	if _, _, err := r.Restart(RestartOptions{}); !errors.Is(err, ErrBusy) {
 		t.Errorf("a second one: %v", err)
 	}
-	if st := r.Status(); st.State != "restarting" || st.Stops["clone"] != 3 || st.Injected != 7 {
+	if st := r.Status(true); st.State != "restarting" || st.Stops["clone"] != 3 || st.Injected != 7 {
 		t.Errorf("%+v", st)
 	}
 	r.serve(2)
@@ -34,7 +34,7 @@ func TestGoodRestart(t *testing.T) {
 		t.Errorf("told %s", got)
 	}
 	r.asked("launch 1", "settle 1", "launch 2", "quiesce 1", "settle 2", "signal 1 SIGTERM", "forget 1")
-	if st := r.Status(); st.State != "running" || st.Restarts != 1 || len(st.Generations) != 1 || st.Generations[0].Number != 2 {
+	if st := r.Status(true); st.State != "running" || st.Restarts != 1 || len(st.Generations) != 1 || st.Generations[0].Number != 2 {
 		t.Errorf("%+v", st)
 	}
 	r.end1(t, 2, 0x0300, 3)
@@ -65,7 +65,7 @@ func TestRollback(t *testing.T) {
 		t.Errorf("told %s", got)
 	}
 	r.never("quiesce 1")
-	if st := r.Status(); st.Rollbacks != 1 || st.Generations[0].Number != 1 {
+	if st := r.Status(true); st.Rollbacks != 1 || st.Generations[0].Number != 1 {
 		t.Errorf("%+v", st)
 	}
 	r.end1(t, 1, unix.WaitStatus(unix.SIGTERM), 143)
@@ -262,7 +262,7 @@ func TestStatusAtAnyTime(t *testing.T) {
 				case <-over:
 					return
 				default:
-					r.Status()
+					r.Status(true)
 				}
 			}
 		})

@@ -49,7 +49,7 @@ func (t *Tracer) dispatch(tid int, ws unix.WaitStatus) {
 // resume lets a stopped task go on. It runs at full speed unless something
 // waits to see its system calls.
 func (t *Tracer) resume(k *task, sig unix.Signal) {
-	k.frozen, k.listening, k.held = false, false, false
+	k.frozen, k.listening, k.held, k.parked = false, false, false, false
 	if k.proc.frozen {
 		// Any trap clears a pending INTERRUPT (ptrace_stop in the kernel's
 		// signal.c): this one used it up.
@@ -197,6 +197,9 @@ func (t *Tracer) onSeccomp(k *task) {
 	case unix.SYS_LISTEN:
 		t.stops["seccomp:listen"]++
 		t.onListen(k, si)
+	case unix.SYS_WRITE, unix.SYS_WRITEV, unix.SYS_SENDTO, unix.SYS_SENDMSG:
+		t.stops["seccomp:write"]++
+		t.onWrite(k, si)
 	default:
 		t.onPathCall(k, si)
 	}

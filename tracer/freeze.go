@@ -17,7 +17,7 @@ import (
 func (t *Tracer) freeze(p *process, timeout time.Duration) bool {
 	p.frozen = true
 	for _, k := range p.tasks {
-		if k.held {
+		if k.held || k.parked {
 			t.resume(k, 0) // with an INTERRUPT, since the process is frozen
 			continue
 		}

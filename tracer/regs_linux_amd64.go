@@ -11,6 +11,9 @@ import (
 // registers, the system call instruction, and the numbers of the calls that
 // only some architectures have.
 
+// auditArch names the architecture in what a filter sees (seccomp(2)).
+const auditArch = unix.AUDIT_ARCH_X86_64
+
 // registers are a task's, as user_regs_struct.
 type registers = unix.PtraceRegs
 

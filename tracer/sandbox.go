@@ -16,7 +16,7 @@ import (
 
 // suspendFilters sets the task's filters aside if it has more than hupt's.
 func (i *injection) suspendFilters() error {
-	ours := i.t.filters + 1
+	ours := i.t.filters + 1 + i.k.proc.filters
 	if i.k.proc.guarded {
 		ours++
 	}

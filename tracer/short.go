@@ -21,6 +21,8 @@ type short struct {
 	flags  uint64 // of sendto and recvfrom
 	rest   []segment
 	done   int64 // bytes, of all calls
+	// nonBlock: it ends with the first call that takes less than was asked.
+	nonBlock bool
 
 	pc    uint64 // of the call in progress
 	tries int    // exits seen that were not that call's
@@ -85,6 +87,7 @@ func (s *short) take(n int64) {
 // nextPart sets the task's registers to the call for the next segment.
 func (t *Tracer) nextPart(k *task) {
 	s := k.short
+	s.tries = 0
 	r := s.resume
 	args := [6]uint64{s.fd, s.rest[0].addr, s.rest[0].n, s.flags, 0, 0}
 	if s.call == unix.SYS_SENDFILE {
@@ -114,8 +117,9 @@ func (t *Tracer) shortExit(k *task) {
 	n := result(&r)
 	switch {
 	case n > 0:
+		all := uint64(n) >= s.rest[0].n
 		s.take(n)
-		if len(s.rest) > 0 && !caughtSignalPends(k.tid) {
+		if len(s.rest) > 0 && (all || !s.nonBlock) && !caughtSignalPends(k.tid) {
 			t.nextPart(k)
 			return
 		}
@@ -133,6 +137,13 @@ func (t *Tracer) shortExit(k *task) {
 // transferOf describes call nr if it is one that blocks until all is
 // transferred.
 func transferOf(tid, nr int, a [6]uint64) (*short, bool) {
+	s, ok := describeTransfer(tid, nr, a)
+	return s, ok && s.flags&unix.MSG_DONTWAIT == 0 && len(s.rest) > 0
+}
+
+// describeTransfer says what call nr transfers, if it is one that transfers
+// all of it unless something stops it.
+func describeTransfer(tid, nr int, a [6]uint64) (*short, bool) {
 	s := &short{fd: a[0], call: unix.SYS_SENDTO}
 	switch nr {
 	case unix.SYS_WRITE:
@@ -163,7 +174,7 @@ func transferOf(tid, nr int, a [6]uint64) (*short, bool) {
 	default:
 		return nil, false
 	}
-	return s, s.flags&unix.MSG_DONTWAIT == 0 && len(s.rest) > 0
+	return s, true
 }
 
 // segments reads an array of n struct iovec.

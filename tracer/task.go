@@ -28,6 +28,9 @@ type task struct {
 	// held: it stands at the entry of an accept, until its generation serves.
 	held bool
 
+	// parked: it stands where it would block in a write that hupt makes for it.
+	parked bool
+
 	// short is a blocking transfer that a stop broke off and that it goes on
 	// with; nil: none.
 	short *short
@@ -52,6 +55,13 @@ type process struct {
 	// quiesced; the others are not expected there on a dummy (see poke).
 	atAccept map[int]bool
 	poked    map[int]int
+
+	// filters is how many filters beside stage 2's hupt has put on it: those
+	// that trace writes, of which the last is for descriptors writesFrom to
+	// writesTo (see SayClose).
+	filters              int
+	writesFrom, writesTo int
+	pidfd                int // of it, if there is need for one; else 0
 }
 
 // answer to a question that is asked at most once.
@@ -68,6 +78,9 @@ func (t *Tracer) addTask(tid, pid int, g *Generation, parent *process) *task {
 	p := t.procs[pid]
 	if p == nil {
 		p = &process{pid: pid, gen: g, tasks: make(map[int]*task), guarded: inheritGuard(parent, pid)}
+		if parent != nil {
+			p.filters, p.writesFrom, p.writesTo = parent.filters, parent.writesFrom, parent.writesTo
+		}
 		t.procs[pid] = p
 		g.procs[pid] = p
 		if g.killed {
@@ -91,6 +104,7 @@ func (t *Tracer) dropTask(k *task) bool {
 	}
 	delete(t.procs, p.pid)
 	delete(p.gen.procs, p.pid)
+	p.closePidfd()
 	return true
 }
 

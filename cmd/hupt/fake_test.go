@@ -139,7 +139,7 @@ func (f *fakeInstance) Stop() (<-chan supervisor.Event, func()) {
 	return told, func() {}
 }
 
-func (f *fakeInstance) Status() supervisor.Status {
+func (f *fakeInstance) Status(bool) supervisor.Status {
 	dir, _ := os.Getwd()
 	path, _ := filepath.Abs(f.cmd.Path)
 	return supervisor.Status{

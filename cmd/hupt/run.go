@@ -28,6 +28,7 @@ type runCmd struct {
 	AllowIOUring   bool          `name:"allow-io-uring" help:"Let the program use io_uring, whose sockets hupt can't hand over."`
 	Quiet          bool          `short:"q" xor:"verbosity" help:"Tell only of failures."`
 	Verbose        bool          `short:"v" xor:"verbosity" help:"Tell of everything."`
+	drainFlags
 	runtimeDir
 }
 
@@ -115,6 +116,9 @@ func (c *runCmd) config() (supervisor.Config, error) {
 	if c.Pidfile != "" && c.Pidfile == c.ProgramPidfile {
 		return supervisor.Config{}, usagef("--pidfile and --program-pidfile can't be the same file")
 	}
+	if err := c.checkDrain(); err != nil {
+		return supervisor.Config{}, err
+	}
 	return supervisor.Config{
 		Version:       version(),
 		Name:          c.Name,
@@ -122,6 +126,10 @@ func (c *runCmd) config() (supervisor.Config, error) {
 		Ready:         supervisor.Ready(c.Ready),
 		ReadyTimeout:  time.Duration(c.ReadyTimeout),
 		DrainTimeout:  time.Duration(c.DrainTimeout),
+		Drain:         c.Drain,
+		DrainPorts:    c.DrainPort,
+		IdleGrace:     orDefault(c.IdleGrace, idleGrace),
+		CloseSpread:   orDefault(c.CloseSpread, closeSpread),
 		KillAfter:     time.Duration(c.KillAfter),
 		StopSignal:    syscall.Signal(c.StopSignal),
 		RestartSignal: syscall.Signal(c.RestartSignal),

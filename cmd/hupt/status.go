@@ -11,8 +11,9 @@ import (
 )
 
 type statusCmd struct {
-	Target *string `arg:"" optional:"" help:"As of restart; without it all instances are shown."`
-	JSON   bool    `name:"json" help:"Print an array with the status of each."`
+	Target      *string `arg:"" optional:"" help:"As of restart; without it all instances are shown."`
+	Connections bool    `help:"Show each connection, too."`
+	JSON        bool    `name:"json" help:"Print an array with the status of each."`
 	runtimeDir
 }
 
@@ -40,6 +41,13 @@ func (c *statusCmd) Run(std *streams) error {
 		var one *control.Instance
 		if one, picked = control.Pick(instances, target); picked == nil {
 			instances = []control.Instance{*one}
+		}
+	}
+	if c.Connections && picked == nil {
+		for n := range instances {
+			if instances[n].Err == nil {
+				instances[n].Err = instances[n].RefreshConnections(ctx)
+			}
 		}
 	}
 	switch {

@@ -70,6 +70,28 @@ func writeInstance(w io.Writer, pid int, s *supervisor.Status, now time.Time) {
 		}
 	}
 	table.Flush()
+	writeConnections(w, s.Generations)
+}
+
+// writeConnections shows the connections, if they were asked for.
+func writeConnections(w io.Writer, generations []supervisor.GenerationStatus) {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	shown := 0
+	for _, g := range generations {
+		for _, c := range g.Connected {
+			if shown++; shown == 1 {
+				fmt.Fprintln(w)
+				fmt.Fprintln(table, "  CONNECTION\tFROM\tGENERATION\tSTATE\tPROTOCOL\tSEEN\tIN\tOUT\tSILENT")
+			}
+			protocol := c.Protocol
+			if protocol == "" {
+				protocol = "-"
+			}
+			fmt.Fprintf(table, "  %s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", printable(c.Local), printable(c.Remote), g.Number,
+				printable(string(c.State)), printable(protocol), seconds(c.Seen), size(int64(c.Received)), size(int64(c.Sent)), seconds(min(c.LastReceived, c.LastSent)))
+		}
+	}
+	table.Flush()
 }
 
 // stops lists the kinds, the most frequent first.

@@ -93,7 +93,7 @@ func short(e supervisor.Event) string {
 	case supervisor.EventConfirmed:
 		return fmt.Sprintf("generation %d serves: confirmed%s", e.Generation, after(e))
 	case supervisor.EventDraining:
-		return fmt.Sprintf("draining generation %d: %s…", e.Generation, count(e.Connections, "connection"))
+		return fmt.Sprintf("draining generation %d: %s…", e.Generation, left(e))
 	case supervisor.EventDrained:
 		return fmt.Sprintf("generation %d drained%s", e.Generation, after(e))
 	case supervisor.EventStopping:

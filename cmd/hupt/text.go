@@ -29,7 +29,7 @@ func describe(e supervisor.Event) string {
 	case supervisor.EventConfirmed:
 		return fmt.Sprintf("%s is confirmed%s", generation, after(e))
 	case supervisor.EventDraining:
-		return fmt.Sprintf("%s drains %s", generation, count(e.Connections, "connection"))
+		return fmt.Sprintf("%s drains %s", generation, left(e))
 	case supervisor.EventDrained:
 		return fmt.Sprintf("%s has no connection left%s", generation, after(e))
 	case supervisor.EventHammer:
@@ -65,6 +65,20 @@ func describe(e supervisor.Event) string {
 		return "warning: " + printable(e.Reason)
 	}
 	return printable(strings.TrimSpace(fmt.Sprintf("%s: %s %s", generation, e.Kind, e.Reason)))
+}
+
+// left is how many connections a drain has left, and in what state they are.
+func left(e supervisor.Event) string {
+	s := count(e.Connections, "connection")
+	for _, n := range []struct {
+		n    int
+		what string
+	}{{e.Busy, "busy"}, {e.Idle, "idle"}, {e.Closing, "closing"}} {
+		if n.n > 0 {
+			s += fmt.Sprintf(", %d %s", n.n, n.what)
+		}
+	}
+	return s
 }
 
 // after says how long since the restart began.

@@ -1,0 +1,57 @@
+package integration
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"hupt/load"
+	"hupt/supervisor"
+)
+
+// TestDrainKeepAlive: 32 clients that ask without a pause on kept connections,
+// and never ask twice, are on the new version soon after each restart, and the
+// old one has gone: nothing waits for them, nothing cuts them.
+func TestDrainKeepAlive(t *testing.T) {
+	for _, name := range []string{"go", "node", "nginx", "haproxy", "python-http1.1"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, named(name))
+			i := start(s, "--drain-timeout", "never")
+			o := s.load()
+			o.Kind, o.Clients = load.KeepAlive, 32
+			run := begin(t, o)
+			awaitRequests(t, run, 500, patience)
+			restarts := max(3, scale(20))
+			var slowest time.Duration
+			for n := 1; n <= restarts; n++ {
+				version := fmt.Sprintf("v%d", n)
+				s.deploy(version)
+				run.SetPhase(version)
+				slowest = max(slowest, drained(t, i))
+				run.SetPhase("")
+			}
+			noneFailed(t, fmt.Sprintf("%s, %d restarts, the slowest old version gone %v after its quiesce", name, restarts, slowest.Round(time.Millisecond)), run.Stop())
+			if status := i.status(); status.Restarts != restarts || status.Cut != 0 {
+				t.Errorf("hupt counts %d restarts and %d connections cut; want %d and 0", status.Restarts, status.Cut, restarts)
+			}
+		})
+	}
+}
+
+// drained restarts, and returns how long after its quiesce the old generation
+// was gone.
+func drained(t *testing.T, i *instance) time.Duration {
+	t.Helper()
+	var served time.Time
+	for _, e := range i.restartEvents("--wait-drained") {
+		switch e.Kind {
+		case supervisor.EventServing:
+			served = e.Time
+		case supervisor.EventGone:
+			return e.Time.Sub(served)
+		}
+	}
+	t.Fatal("nobody told that the old generation was gone")
+	return 0
+}

@@ -1,0 +1,84 @@
+package supervisor
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"hupt/fdtable"
+	"hupt/generation"
+)
+
+// DrainMode is what is done to the connections of a generation that drains.
+// Each does what those before it do, and more.
+type DrainMode int
+
+// The modes.
+const (
+	DrainTCP  DrainMode = iota // they are waited for
+	DrainHTTP                  // HTTP/1 responses say close, and HTTP/1 connections are closed when they are idle
+	DrainIdle                  // so are those that are silent, whatever they speak
+	DrainNone DrainMode = -1   // they are not waited for
+)
+
+var drainModes = map[DrainMode]string{DrainNone: "none", DrainTCP: "tcp", DrainHTTP: "http", DrainIdle: "idle"}
+
+func (m DrainMode) String() string { return drainModes[m] }
+
+// UnmarshalText is encoding.TextUnmarshaler.
+func (m *DrainMode) UnmarshalText(text []byte) error {
+	for mode, name := range drainModes {
+		if name == string(text) {
+			*m = mode
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is none of idle, http, tcp and none", text)
+}
+
+// drainMode is that of connections to a local port; 0: of Unix sockets.
+func (c *Config) drainMode(port uint16) DrainMode {
+	if m, ok := c.DrainPorts[port]; ok && port != 0 {
+		return m
+	}
+	return c.Drain
+}
+
+// checkDrainPorts warns of ports in DrainPorts on which generation n does not
+// listen, once it had a second to open all that it opens.
+func (s *Supervisor) checkDrainPorts(n int) {
+	g := s.gens[n]
+	if len(s.cfg.DrainPorts) == 0 || g == nil {
+		return
+	}
+	go func() {
+		select {
+		case <-s.done:
+			return
+		case <-time.After(generation.Settle):
+		}
+		pids := s.tracer.Pids(g.traced)
+		listening, err := fdtable.Dump(fdtable.Listening, 0)
+		if err != nil || len(pids) == 0 {
+			return
+		}
+		open := make(map[uint64]fdtable.Socket)
+		for _, l := range listening {
+			open[l.Inode] = l
+		}
+		missing := maps.Clone(s.cfg.DrainPorts)
+		for _, pid := range pids {
+			sockets, err := fdtable.Sockets(pid)
+			if err != nil {
+				continue
+			}
+			for _, inode := range sockets {
+				delete(missing, open[inode].Local.Port())
+			}
+		}
+		for _, port := range slices.Sorted(maps.Keys(missing)) {
+			s.warn(n, fmt.Sprintf("--drain-port %d=%s: it does not listen on that port", port, missing[port]))
+		}
+	}()
+}

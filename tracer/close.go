@@ -1,0 +1,107 @@
+package tracer
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"hupt/fdtable"
+	"hupt/seccomp"
+)
+
+// How a program is made to say Connection: close (RFC 9112, 9.6) in the
+// responses that it still sends while it drains.
+//
+// One more filter stops its writes: in this generation alone, which is going
+// away, so nobody else pays. At the stop hupt sends what the task was about to
+// write on a duplicate of the socket, with the header in it, and lets the call
+// return what it would have returned. Nothing is put into the program's memory,
+// and there is no second stop. The duplicate lives for that moment only: one
+// that is kept would keep the connection open when the program closes it.
+
+// SayClose makes g say close on the connections with these inodes, whose local
+// ports are given, in the next response of each. It can't be taken back: a
+// generation that is resumed goes on to stop at its writes (see ForgetConns).
+//
+// What is refused is told in words, a line for each process that goes on
+// without; left are those that did not stop in time: call it again for them.
+func (t *Tracer) SayClose(g *Generation, inodes map[uint64]bool, ports []uint16) (left []int, refused []string) {
+	t.Do(func() {
+		if !g.quiesced {
+			return // it was resumed meanwhile
+		}
+		if g.conns == nil {
+			g.conns = make(map[uint64]*conn, len(inodes))
+		}
+		for inode := range inodes {
+			if g.conns[inode] == nil {
+				g.conns[inode] = &conn{}
+			}
+		}
+		done := make(map[int]bool)
+		for {
+			p := g.next(done)
+			if p == nil {
+				break
+			}
+			done[p.pid] = true
+			err := t.traceWrites(p, inodes)
+			switch {
+			case err == nil, gone(err):
+			case errors.Is(err, errNotFrozen):
+				left = append(left, p.pid)
+			default:
+				refused = append(refused, fmt.Sprintf("process %d: %v", p.pid, err))
+			}
+		}
+		g.baseline(ports)
+	})
+	return left, refused
+}
+
+// next is a process of g that is not done, nil if all are.
+func (g *Generation) next(done map[int]bool) *process {
+	for pid, p := range g.procs {
+		if !done[pid] {
+			return p
+		}
+	}
+	return nil
+}
+
+// ForgetConns leaves the connections of g alone from here on: it was resumed.
+// It reports whether its writes stop for good, since a filter can't be removed.
+func (t *Tracer) ForgetConns(g *Generation) (slow bool) {
+	t.Do(func() {
+		slow = g.conns != nil
+		g.conns = nil
+	})
+	return slow
+}
+
+// traceWrites puts the filter into process p if it has some of the connections.
+func (t *Tracer) traceWrites(p *process, inodes map[uint64]bool) error {
+	sockets, err := fdtable.Sockets(p.pid)
+	if err != nil {
+		return nil // it has ended, or can't be read, and then could not be quiesced
+	}
+	var fds []int
+	for fd, inode := range sockets {
+		if inodes[inode] {
+			fds = append(fds, fd)
+		}
+	}
+	if len(fds) == 0 {
+		return nil
+	}
+	lo, hi := slices.Min(fds), slices.Max(fds)
+	if p.writesFrom <= lo && hi <= p.writesTo {
+		return nil // it has one that does
+	}
+	err = t.inject(p, func(i *injection) error { return i.addFilter(seccomp.Writes(auditArch, lo, hi)) })
+	if err == nil {
+		p.filters++
+		p.writesFrom, p.writesTo = lo, hi
+	}
+	return err
+}
