@@ -23,6 +23,7 @@ const (
 const (
 	Listening = 1 << StateListen
 	Connected = 0xfff &^ (1<<StateListen | 1<<3 | 1<<6 | 1<<12)
+	HalfOpen  = 1<<3 | 1<<12 // handshakes; the kernel calls them SYN_RECV and NEW_SYN_RECV
 )
 
 // Socket is a TCP or a Unix socket as the kernel tells it.

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"fmt"
+	"slices"
 	"syscall"
 	"time"
 
@@ -138,9 +139,16 @@ func (s *Supervisor) forget(n int) {
 
 func (s *Supervisor) decided(ok bool) {
 	if n := len(s.handovers); n > 0 && !s.handovers[n-1].decided {
-		s.handovers[n-1].decided, s.handovers[n-1].ok = true, ok
+		h := s.handovers[n-1]
+		h.decided, h.ok = true, ok
 		if !ok {
-			s.tracer.Mend(s.handovers[n-1].held)
+			s.tracer.Mend(h.held)
+		}
+		if old := s.gens[h.old]; ok && old != nil {
+			old.succeeded.Store(true)
+		}
+		if next := s.gens[h.next]; ok && next != nil {
+			s.tracer.Share(next.traced)
 		}
 		s.handovers[n-1].decideAsides()
 	}
@@ -171,7 +179,7 @@ func (s *Supervisor) mayCloseHeld() {
 			if !h.ok {
 				s.tracer.Mend(h.held) // what it did since
 			}
-			s.tracer.CloseHeld(h.held)
+			s.warnLost(h.old, s.tracer.CloseHeld(h.held))
 			for i := range h.asides {
 				h.asides[i].over(h.ok)
 			}
@@ -191,14 +199,18 @@ func (s *Supervisor) quiesce(n int) {
 	if g == nil {
 		return
 	}
-	held := s.heldFor(n)
-	g.held = held
-	g.serves = nil
+	held, next := s.heldFor(n)
+	g.serves, g.surplus = nil, nil
+	g.succeeded.Store(false)
 	for _, h := range held {
 		g.serves = append(g.serves, h.Name)
 	}
 	go func() {
 		began := time.Now()
+		if next != nil {
+			held = s.leaveSurplus(g, next, held)
+		}
+		g.held = held
 		for {
 			left, err := s.tracer.Quiesce(g.traced, held)
 			if err != nil {
@@ -216,14 +228,19 @@ func (s *Supervisor) quiesce(n int) {
 }
 
 // heldFor is the held sockets that generation n is to let go of: those of the
-// restart that it is part of, on whichever side.
-func (s *Supervisor) heldFor(n int) []*tracer.Held {
+// restart that it is part of, on whichever side. next is who gets them, if it
+// is the old one of it.
+func (s *Supervisor) heldFor(n int) (held []*tracer.Held, next *tracer.Generation) {
 	for i := len(s.handovers) - 1; i >= 0; i-- {
-		if h := s.handovers[i]; h.old == n || h.next == n {
-			return h.held
+		h := s.handovers[i]
+		if h.old == n && s.gens[h.next] != nil {
+			next = s.gens[h.next].traced
+		}
+		if h.old == n || h.next == n {
+			return h.held, next
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 func (s *Supervisor) resume(n int) {
@@ -232,10 +249,12 @@ func (s *Supervisor) resume(n int) {
 		return
 	}
 	g.endDrain()
-	s.tracer.Mend(g.held)
+	s.tracer.Rejoin(g.surplus)
+	held := append(slices.Clone(g.held), g.surplus...)
+	s.tracer.Mend(held)
 	go func() {
 		for {
-			left, err := s.tracer.Resume(g.traced, g.held)
+			left, err := s.tracer.Resume(g.traced, held)
 			if err != nil {
 				s.call(func() {
 					s.publish(Event{Kind: EventWarning, Generation: n, Reason: fmt.Sprintf("resume: %v", err)})

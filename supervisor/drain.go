@@ -32,15 +32,17 @@ func (s *Supervisor) drain(g *gen, over <-chan struct{}) {
 	var toldAt time.Time
 	unfinished := g.unfinished
 	poked := time.Now()
+	surplus := newSurplusDrain(g)
 	runtime.LockOSThread() // for threadTime
 	defer runtime.UnlockOSThread()
 	for {
 		spent := threadTime()
+		accepts := !s.drainSurplus(g, surplus, over)
 		left, err := d.look(s.tracer.Pids(g.traced), func() []int { return s.otherPids(g) })
-		if err == nil {
+		if err == nil && !accepts { // what is accepted just now is not idle
 			h.step(d.open)
 		}
-		if unfinished && left == 0 {
+		if (unfinished || accepts) && left == 0 {
 			left = 1 // some process of it may accept yet
 		}
 		switch n := g.conns.counts(); {

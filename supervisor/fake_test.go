@@ -140,6 +140,10 @@ func (f *fakeTracer) Resume(g *tracer.Generation, _ []*tracer.Held) ([]int, erro
 	return f.answer("resume", g, f.resume)
 }
 
+func (f *fakeTracer) Surplus(*tracer.Generation, []*tracer.Held) ([]*tracer.Held, error) {
+	return nil, nil
+}
+
 func (f *fakeTracer) Settle(g *tracer.Generation) { f.answer("settle", g, nil) }
 
 func (f *fakeTracer) Signal(g *tracer.Generation, pid int, sig unix.Signal) bool {
@@ -200,7 +204,12 @@ func (f *fakeTracer) SayClose(*tracer.Generation, map[uint64]bool, []uint16) ([]
 }
 func (f *fakeTracer) Continue(*tracer.Generation)                {}
 func (f *fakeTracer) Adopted(*tracer.Generation) map[uint64]bool { return nil }
-func (f *fakeTracer) CloseHeld([]*tracer.Held)                   {}
+func (f *fakeTracer) CloseHeld([]*tracer.Held) int               { return 0 }
+func (f *fakeTracer) LeaveTo(*tracer.Generation, []*tracer.Held) {}
+func (f *fakeTracer) Waiting([]*tracer.Held) int                 { return 0 }
+func (f *fakeTracer) Part([]*tracer.Held) []*tracer.Held         { return nil }
+func (f *fakeTracer) Rejoin([]*tracer.Held)                      {}
+func (f *fakeTracer) Share(*tracer.Generation)                   {}
 func (f *fakeTracer) Mend([]*tracer.Held)                        {}
 func (f *fakeTracer) Stats() (map[string]uint64, uint64)         { return map[string]uint64{"clone": 3}, 7 }
 func (f *fakeTracer) Wake() <-chan struct{}                      { return f.wake }

@@ -28,6 +28,8 @@ func (s *Supervisor) note(n tracer.Note) {
 		s.step(generation.Progressed{N: g.n, P: generation.Progress(n.Progress)})
 	case tracer.NoteFailedCall:
 		s.step(generation.CallFailed{N: g.n, Text: n.Text})
+	case tracer.NoteWarning:
+		s.publish(Event{Kind: EventWarning, Generation: g.n, Reason: n.Text})
 	case tracer.NoteExit:
 		s.step(generation.Exited{N: g.n, Main: n.PID == g.main, Last: n.Last, Exit: exitOf(n.Status)})
 	case tracer.NoteRestartSignal:

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -40,7 +41,13 @@ type Tracer interface {
 	Kill(g *tracer.Generation)
 	Forget(g *tracer.Generation)
 	Mend(held []*tracer.Held)
-	CloseHeld(held []*tracer.Held)
+	CloseHeld(held []*tracer.Held) (lost int)
+	Surplus(next *tracer.Generation, held []*tracer.Held) ([]*tracer.Held, error)
+	Waiting(surplus []*tracer.Held) int
+	LeaveTo(g *tracer.Generation, surplus []*tracer.Held)
+	Part(surplus []*tracer.Held) (left []*tracer.Held)
+	Rejoin(surplus []*tracer.Held)
+	Share(g *tracer.Generation)
 	Stats() (stops map[string]uint64, injected uint64)
 	Admit(g *tracer.Generation)
 	RunHelper(h tracer.Helper, ended func(unix.WaitStatus)) (kill func(), err error)
@@ -96,10 +103,14 @@ type gen struct {
 	program *program
 	main    int // its first process, or the one that took its place
 	started time.Time
-	early   []tracer.Note // that came before its launch was heard of
-	ready   bool          // its launch was heard of
-	held    []*tracer.Held
-	serves  []tracer.Name // what it was listening on when it was quiesced
+	early   []tracer.Note  // that came before its launch was heard of
+	ready   bool           // its launch was heard of
+	held    []*tracer.Held // that it is quiesced on
+	serves  []tracer.Name  // what it was listening on when it was quiesced
+	// surplus is sockets of its groups that its successor has no use for: it
+	// accepts on them until their queues are empty. Written as unfinished is.
+	surplus   []*tracer.Held
+	succeeded atomic.Bool // its successor is beyond its probation
 	// unfinished: some process did not stop for the quiesce. Written before
 	// Quiesced is told, read by the drain that follows.
 	unfinished bool

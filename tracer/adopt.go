@@ -216,6 +216,7 @@ func (t *Tracer) adopt(k *task, inode uint64, o *offer) error {
 	}
 	_, err = t.swap(g, swap)
 	t.quiesceLate(g, o.held)
+	t.wanted(o.held)
 	t.tell(Note{Kind: NoteAdopted, Generation: g, PID: k.proc.pid, Name: o.held.Name, Progress: g.progress()})
 	return err
 }

@@ -63,6 +63,7 @@ func (t *Tracer) Kill(g *Generation) {
 // Forget drops what is kept for a generation that has gone.
 func (t *Tracer) Forget(g *Generation) {
 	t.Do(func() {
+		t.share(g) // there is nothing left of them
 		t.closeDummies(g)
 		t.generations = slices.DeleteFunc(t.generations, func(x *Generation) bool { return x == g })
 	})
@@ -77,13 +78,17 @@ func (t *Tracer) Stats() (stops map[string]uint64, injected uint64) {
 
 // CloseHeld gives hupt's duplicates back. A generation to which they were
 // offered gets them no more.
-func (t *Tracer) CloseHeld(held []*Held) {
+// It reports how many surplus sockets (see Surplus) had something in their
+// queues, which is lost.
+func (t *Tracer) CloseHeld(held []*Held) (lost int) {
 	t.Do(func() {
+		lost = t.dropSurplus(held)
 		for _, h := range held {
 			h.close()
 			t.settlePath(h)
 		}
 	})
+	return lost
 }
 
 // Adopted is the inodes of the held sockets that g got.

@@ -19,6 +19,7 @@ type Generation struct {
 	killed bool // whatever it still bears is killed at birth
 
 	offers    []*offer        // held sockets that its binds may get
+	joined    []*Held         // sockets of its own that are shunned in groups of held ones
 	listening map[uint64]bool // inodes on which it called listen()
 	inherited map[uint64]bool // inodes of offered sockets that it had open at its start
 	waiting   map[uint64]bool // those on which some task waits for connections
@@ -59,6 +60,7 @@ type Held struct {
 	backlog  int         // of its listen()
 	adopted  bool        // some bind of the next generation got it
 	idle     bool        // the generation before had its time and never waited on it: a lock, say
+	surplus  bool        // the next generation has others of its group, and no use for it
 }
 
 // Progress is how far a new generation is on its way to serving.
@@ -105,6 +107,7 @@ const (
 	NoteAdopted                       // a bind got a held socket: Name
 	NoteProgress                      // Progress changed
 	NoteFailedCall                    // a call that hupt watches failed: Text
+	NoteWarning                       // something to know: Text
 	NoteExit                          // a process ended: PID, Status; Last: none is left
 	NoteRestartSignal                 // the restart signal came to the program, and was kept from it
 	NoteOutsideSignal                 // the program got Signal from the terminal, or from a process that is neither its own nor hupt

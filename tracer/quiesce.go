@@ -69,7 +69,7 @@ func (t *Tracer) quiesce(g *Generation, held []*Held) (left []int, err error) {
 // them: many are a program's own, between its processes, under a name that
 // will never come again.
 func (h *Held) passes() bool {
-	return h.adopted || h.Name.Family != unix.AF_UNIX && !h.Name.Datagram()
+	return h.FD >= 0 && (h.adopted || h.surplus || h.Name.Family != unix.AF_UNIX && !h.Name.Datagram())
 }
 
 // Resume undoes a Quiesce: the dummies are swapped for the held sockets again.
@@ -78,7 +78,7 @@ func (t *Tracer) Resume(g *Generation, held []*Held) (left []int, err error) {
 		g.quiesced = false
 		swap := make(map[uint64]int)
 		for _, h := range held {
-			if d := g.dummies[h.Inode]; d != nil {
+			if d := g.dummies[h.Inode]; d != nil && h.FD >= 0 {
 				swap[d.inode] = h.FD
 			}
 		}

@@ -40,6 +40,8 @@ type Tracer struct {
 	portZero    map[uint64]bool           // those of them that listen
 	files       map[uint64]*socketFile    // of Unix sockets bound to a path, by the socket's inode
 	filesLimit  int                       // how many, before the stale ones are forgotten
+	shunned     map[uint64]*Held          // by inode, sockets that get nothing new of their group
+	chosen      map[Name][]int            // of groups with such, the places of the others
 	stops       map[string]uint64
 	injected    uint64
 	restartSig  unix.Signal
@@ -85,6 +87,8 @@ func New(o Options) (*Tracer, error) {
 		files:      make(map[uint64]*socketFile),
 		filesLimit: filesLimit,
 		portZero:   make(map[uint64]bool),
+		shunned:    make(map[uint64]*Held),
+		chosen:     make(map[Name][]int),
 		stops:      make(map[string]uint64),
 		restartSig: o.RestartSignal,
 		reusePort:  o.ReusePort,

@@ -49,6 +49,9 @@ func (t *Tracer) onListen(k *task, si syscallInfo) {
 			}
 		}
 	}
+	if ok {
+		t.joins(k, fd, inode)
+	}
 	t.watchResult(k, "listen")
 	t.resume(k, 0)
 }

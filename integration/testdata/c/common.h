@@ -72,6 +72,16 @@ static long now_ms(void) {
 	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+/* number_in reads a number from a file: a new version may have another one. */
+static int number_in(const char *path) {
+	int n;
+	FILE *f = fopen(path, "r");
+	if (!f) die(path);
+	if (fscanf(f, "%d", &n) != 1) die(path);
+	fclose(f);
+	return n;
+}
+
 static void parse_options(int argc, char **argv) {
 	for (int i = 1; i < argc; i++) {
 		char *value = strchr(argv[i], '=');
@@ -86,7 +96,7 @@ static void parse_options(int argc, char **argv) {
 		else if (!strcmp(argv[i], "listening")) opt.listening_ms = atoi(value);
 		else if (!strcmp(argv[i], "blocks")) opt.blocks_ms = atoi(value);
 		else if (!strcmp(argv[i], "fd")) opt.fd = atoi(value);
-		else if (!strcmp(argv[i], "workers")) opt.workers = atoi(value);
+		else if (!strcmp(argv[i], "workers")) opt.workers = *value == '@' ? number_in(value + 1) : atoi(value);
 		else if (!strcmp(argv[i], "reuseport")) opt.reuseport = atoi(value);
 		else if (!strcmp(argv[i], "pidfile")) opt.pidfile = value;
 		else if (!strcmp(argv[i], "model")) opt.model = value;

@@ -1,10 +1,10 @@
-/* workers threads, each blocked in accept() on one shared blocking listener,
- * each serving its connection itself. */
+/* workers threads, each blocked in accept() on one shared blocking listener, or
+ * with reuseport=1 on one of its own, each serving its connection itself. */
 #include "common.h"
 #include <pthread.h>
 
 static void *serve(void *arg) {
-	int listener = *(int *)arg;
+	int listener = opt.reuseport ? open_listener(0) : *(int *)arg;
 	for (;;) {
 		int fd = accept(listener, NULL, NULL);
 		if (fd < 0) {
@@ -22,7 +22,7 @@ int main(int argc, char **argv) {
 	static int listener;
 	pthread_t thread;
 	parse_options(argc, argv);
-	listener = open_listener(0);
+	if (!opt.reuseport) listener = open_listener(0);
 	for (int i = 1; i < opt.workers; i++)
 		if (pthread_create(&thread, NULL, serve, &listener)) die("pthread_create");
 	serve(&listener);
