@@ -38,8 +38,12 @@ func (s *Supervisor) act(a generation.Action) {
 	case generation.Signal:
 		s.signal(a)
 	case generation.Kill:
-		if g := s.gens[a.N]; g != nil && g.traced != nil {
+		switch g := s.gens[a.N]; {
+		case g == nil:
+		case g.traced != nil:
 			s.tracer.Kill(g.traced)
+		default:
+			g.giveUp()
 		}
 	case generation.CheckListening:
 		s.checkListening(a.N)
@@ -58,6 +62,15 @@ func (s *Supervisor) act(a generation.Action) {
 	}
 }
 
+// giveUp ends what is done before a launch.
+func (g *gen) giveUp() {
+	select {
+	case <-g.cancel:
+	default:
+		close(g.cancel)
+	}
+}
+
 func (s *Supervisor) report(r generation.Report) {
 	e := Event{Kind: EventKind(r.Kind), Generation: r.N, Connections: r.Left, Cut: r.Cut, Reason: r.Reason}
 	if !r.Since.IsZero() {
@@ -72,6 +85,7 @@ func (s *Supervisor) report(r generation.Report) {
 	if e.Kind == EventServing {
 		s.checkDrainPorts(r.N)
 	}
+	s.hooksOf(e)
 }
 
 func (s *Supervisor) signal(a generation.Signal) {

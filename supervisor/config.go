@@ -35,6 +35,9 @@ type Config struct {
 	StopSignal    syscall.Signal // ends an old generation
 	RestartSignal syscall.Signal // to hupt or to the program begins a restart; 0: none does
 
+	Hooks       []Hook
+	HookTimeout time.Duration // for each; beyond, it is killed
+
 	// Pidfile names hupt itself, whose pid never changes; ProgramPidfile the
 	// main process of the generation that serves. Empty: none.
 	Pidfile        string

@@ -248,7 +248,7 @@ func begin(t *testing.T, change ...func(*Config, *fakeTracer)) *run {
 	t.Helper()
 	r := &run{fakeTracer: newFakeTracer(), t: t, end: make(chan struct{}), told: make(chan Event, 1000)}
 	cfg := Config{
-		Command: []string{"true"}, ReadyTimeout: time.Minute, DrainTimeout: time.Minute, KillAfter: time.Minute,
+		Command: []string{"true"}, ReadyTimeout: time.Minute, DrainTimeout: time.Minute, KillAfter: time.Minute, HookTimeout: time.Minute,
 		StopSignal: unix.SIGTERM, RestartSignal: unix.SIGHUP, Report: func(e Event) { r.told <- e },
 	}
 	for _, f := range change {

@@ -20,19 +20,24 @@ const exitInternal = 125
 // wanted makes the next generation, which is to execute p.
 func (s *Supervisor) wanted(p *program, readyTimeout time.Duration) generation.RestartWanted {
 	n := s.take()
-	s.gens[n] = &gen{n: n, program: p, over: make(chan struct{}), timers: make(map[generation.Timer]*time.Timer), hurry: make(chan struct{}, 1)}
+	s.gens[n] = &gen{n: n, program: p, over: make(chan struct{}), cancel: make(chan struct{}), hurry: make(chan struct{}, 1),
+		timers: make(map[generation.Timer]*time.Timer)}
 	return generation.RestartWanted{N: n, ReadyTimeout: readyTimeout}
 }
 
 // prepare looks for what is wrong with generation n before anything is touched.
 func (s *Supervisor) prepare(n int) {
 	g := s.gens[n]
+	hooks := s.beforeStart(g)
 	go func() {
 		err := g.program.check()
 		for _, path := range s.cfg.Unlink {
 			if err == nil && n > 1 {
 				err = canMoveAside(path)
 			}
+		}
+		if err == nil {
+			err = hooks()
 		}
 		s.call(func() {
 			if err != nil {

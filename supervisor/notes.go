@@ -31,6 +31,10 @@ func (s *Supervisor) note(n tracer.Note) {
 	case tracer.NoteWarning:
 		s.publish(Event{Kind: EventWarning, Generation: g.n, Reason: n.Text})
 	case tracer.NoteExit:
+		if n.PID == g.main {
+			exit := exitOf(n.Status)
+			g.exit = &exit
+		}
 		s.step(generation.Exited{N: g.n, Main: n.PID == g.main, Last: n.Last, Exit: exitOf(n.Status)})
 	case tracer.NoteRestartSignal:
 		s.outside[syscall.Signal(n.Signal)] = time.Now()

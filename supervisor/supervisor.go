@@ -93,6 +93,7 @@ type Supervisor struct {
 	pidfile        pidfile
 	programPidfile pidfile
 	systemd        systemd
+	hooks          hooks
 	warned         map[string]bool
 }
 
@@ -114,8 +115,10 @@ type gen struct {
 	// unfinished: some process did not stop for the quiesce. Written before
 	// Quiesced is told, read by the drain that follows.
 	unfinished bool
-	over       chan struct{} // closed when it is forgotten
-	notify     *net.UnixConn // the end of its NOTIFY_SOCKET; nil: it has none
+	over       chan struct{}    // closed when it is forgotten
+	cancel     chan struct{}    // closed when it is not to be launched any more
+	exit       *generation.Exit // how its main process ended, once it has
+	notify     *net.UnixConn    // the end of its NOTIFY_SOCKET; nil: it has none
 	timers     map[generation.Timer]*time.Timer
 	hurry      chan struct{} // wakes its drain: it may be final now
 	conns      connections
@@ -202,6 +205,7 @@ func (s *Supervisor) Run() (exitCode int, err error) {
 	if s.err == nil {
 		s.publish(Event{Kind: EventStopped, ExitCode: s.code, Reason: s.reason, LastCall: s.lastCall, Generation: s.next - 1})
 	}
+	<-s.hooks.done()
 	s.hub.endAll()
 	select {
 	case <-reported:
@@ -241,6 +245,7 @@ func (s *Supervisor) take() int {
 func (s *Supervisor) step(ev generation.Event) {
 	actions := s.machine.Step(ev, time.Now())
 	s.writeProgramPidfile()
+	s.hooksOfQuiesced(ev)
 	for _, a := range actions {
 		s.act(a)
 	}

@@ -46,7 +46,7 @@ var exitCodes = []struct{ code, commands, means string }{
 	{"0-5", "smoke", "passed; a check failed; never ready; the server died; ptrace is forbidden; wrong usage"},
 	{"120", "run", "ptrace is forbidden here"},
 	{"121", "run", "seccomp filters are not available here"},
-	{"125", "all", "another failure of hupt itself"},
+	{"125", "all", "another failure of hupt itself; of run: a hook refused the first start"},
 	{"126", "run", "the command is not executable"},
 	{"127", "run", "the command was not found"},
 	{"130", "restart, stop", "interrupted; what was begun goes on"},

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	ossignal "os/signal"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -25,6 +24,8 @@ type runCmd struct {
 	Pidfile        string        `help:"A file that names hupt's own pid, which never changes." placeholder:"PATH"`
 	ProgramPidfile string        `help:"A file that names the pid of the version that serves." placeholder:"PATH"`
 	Unlink         []string      `sep:"none" help:"A file to move away before a new version starts, and to put back if it fails: its pidfile, say." placeholder:"PATH"`
+	Hook           []string      `sep:"none" help:"A command to run when something happened to a version: before-start, started, ready, quiesced, drained, failed, stopped." placeholder:"EVENT=CMD"`
+	HookTimeout    duration      `help:"How long a hook may take before it is killed." default:"30s" placeholder:"30s"`
 	AllowIOUring   bool          `name:"allow-io-uring" help:"Let the program use io_uring, whose sockets hupt can't hand over."`
 	Quiet          bool          `short:"q" xor:"verbosity" help:"Tell only of failures."`
 	Verbose        bool          `short:"v" xor:"verbosity" help:"Tell of everything."`
@@ -97,29 +98,20 @@ func (c *runCmd) config() (supervisor.Config, error) {
 	case syscall.Signal(c.StopSignal) == syscall.SIGSTOP:
 		return supervisor.Config{}, usagef("--stop-signal STOP would not end anything")
 	}
-	files := []*string{&c.Pidfile, &c.ProgramPidfile}
-	for n := range c.Unlink {
-		if files = append(files, &c.Unlink[n]); c.Unlink[n] == "" {
-			return supervisor.Config{}, usagef("--unlink wants a path")
-		}
-	}
-	for _, path := range files {
-		if *path == "" {
-			continue
-		}
-		abs, err := filepath.Abs(*path)
-		if err != nil {
-			return supervisor.Config{}, err
-		}
-		*path = abs
-	}
-	if c.Pidfile != "" && c.Pidfile == c.ProgramPidfile {
-		return supervisor.Config{}, usagef("--pidfile and --program-pidfile can't be the same file")
+	if err := c.checkFiles(); err != nil {
+		return supervisor.Config{}, err
 	}
 	if err := c.checkDrain(); err != nil {
 		return supervisor.Config{}, err
 	}
+	hooks, err := c.hooks()
+	if err != nil {
+		return supervisor.Config{}, err
+	}
 	return supervisor.Config{
+		Hooks:       hooks,
+		HookTimeout: time.Duration(c.HookTimeout),
+
 		Version:       version(),
 		Name:          c.Name,
 		Command:       command,

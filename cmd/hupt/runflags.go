@@ -1,0 +1,50 @@
+package main
+
+import (
+	"path/filepath"
+	"strings"
+
+	"hupt/supervisor"
+)
+
+// This file checks flags of `hupt run` that say more than one thing.
+
+// checkFiles makes paths absolute.
+func (c *runCmd) checkFiles() error {
+	files := []*string{&c.Pidfile, &c.ProgramPidfile}
+	for n := range c.Unlink {
+		if files = append(files, &c.Unlink[n]); c.Unlink[n] == "" {
+			return usagef("--unlink wants a path")
+		}
+	}
+	for _, path := range files {
+		if *path == "" {
+			continue
+		}
+		abs, err := filepath.Abs(*path)
+		if err != nil {
+			return err
+		}
+		*path = abs
+	}
+	if c.Pidfile != "" && c.Pidfile == c.ProgramPidfile {
+		return usagef("--pidfile and --program-pidfile can't be the same file")
+	}
+	return nil
+}
+
+// hooks takes EVENT=CMD apart.
+func (c *runCmd) hooks() (hooks []supervisor.Hook, err error) {
+	for _, text := range c.Hook {
+		event, command, _ := strings.Cut(text, "=")
+		h := supervisor.Hook{Event: supervisor.HookEvent(event), Command: strings.TrimSpace(command)}
+		if err := h.Validate(); err != nil {
+			return nil, usagef("--hook %s: %w", text, err)
+		}
+		hooks = append(hooks, h)
+	}
+	if c.HookTimeout <= 0 {
+		return nil, usagef("--hook-timeout must be more than 0")
+	}
+	return hooks, nil
+}
