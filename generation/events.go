@@ -10,16 +10,27 @@ type (
 	// RestartWanted: generation N is to replace the serving one. It may be
 	// refused (see Machine.Busy), which the caller must have asked.
 	RestartWanted struct {
-		N            int
+		N            int           // the next one: see Machine.Next
 		ReadyTimeout time.Duration // 0: the policy's
+		Mode         Mode
 	}
 	// Prepared: whatever can be known to be wrong with N before anything is
-	// touched was looked for, and was not found. LaunchFailed tells otherwise.
+	// touched was looked for, and was not found; if the serving generation is
+	// to go first, its sockets are held. LaunchFailed tells otherwise.
 	Prepared struct{ N int }
 	// Launched: N executes its program, and may adopt Offered held sockets.
 	Launched struct{ N, Offered int }
-	// LaunchFailed: it does not, and no process of it is left.
+	// LaunchFailed: it does not, and no process of it is left. It answers
+	// Prepare, too.
 	LaunchFailed struct {
+		N      int
+		Reason string
+	}
+	// Executed answers Execute: the process of generation Old is N's now, which
+	// may adopt Offered held sockets.
+	Executed struct{ N, Old, Offered int }
+	// ExecuteFailed: it is not. What is left of the old generation is as it was.
+	ExecuteFailed struct {
 		N      int
 		Reason string
 	}
@@ -86,6 +97,8 @@ type (
 func (RestartWanted) event() {}
 func (Prepared) event()      {}
 func (Launched) event()      {}
+func (Executed) event()      {}
+func (ExecuteFailed) event() {}
 func (LaunchFailed) event()  {}
 func (Progressed) event()    {}
 func (Told) event()          {}
@@ -112,6 +125,8 @@ const (
 	DrainTimer
 	KillTimer
 	DaemonTimer
+	// RetryTimer is the instance's: its N is 0.
+	RetryTimer
 )
 
 // Action is something to be done, in the order of the list.
@@ -119,11 +134,21 @@ type Action interface{ action() }
 
 // What can be to do.
 type (
-	// Prepare looks whether generation N can be launched at all, and answers
+	// Prepare looks whether generation N can be launched at all, takes hold of
+	// the serving generation's sockets if that is to go first, and answers
 	// Prepared or LaunchFailed.
-	Prepare struct{ N int }
-	// Launch starts generation N, offering the sockets of the serving one.
-	Launch struct{ N int }
+	Prepare struct {
+		N    int
+		Mode Mode
+	}
+	// Launch starts generation N, offering the sockets of the serving one, or
+	// those that are held. Again: it is what served before the restart that
+	// failed, for the n-th time; 0: it is the new version.
+	Launch struct{ N, Again int }
+	// Execute makes the main process of Old, which accepts no more, execute the
+	// program of N, once the other processes of Old were ended: Executed, or
+	// ExecuteFailed.
+	Execute struct{ N, Old int }
 	// Quiesce makes N stop accepting, and answers Quiesced or QuiesceFailed.
 	Quiesce struct{ N int }
 	// Resume undoes it, and answers Resumed.
@@ -165,8 +190,14 @@ type (
 		Cut    int
 		Reason string
 	}
-	// Decided ends the restart: the new generation serves, or it failed.
-	Decided struct{ OK bool }
+	// Decided ends restart N: the new generation serves, or it failed.
+	Decided struct {
+		N  int
+		OK bool
+	}
+	// Recovered says that N, which is what served before a restart that failed,
+	// serves again.
+	Recovered struct{ N int }
 	// End ends the instance.
 	End struct {
 		Code   int
@@ -179,6 +210,7 @@ type (
 
 func (Prepare) action()        {}
 func (Launch) action()         {}
+func (Execute) action()        {}
 func (Quiesce) action()        {}
 func (Resume) action()         {}
 func (Settled) action()        {}
@@ -192,4 +224,5 @@ func (ClearTimer) action()     {}
 func (Forget) action()         {}
 func (Report) action()         {}
 func (Decided) action()        {}
+func (Recovered) action()      {}
 func (End) action()            {}

@@ -31,20 +31,31 @@ func (s *step) counted(g *Gen, left int) {
 	case g.drained && (was != 0 || !counted):
 		s.do(Report{Kind: "drained", N: g.Number, Since: g.began})
 	}
-	if g.drained && s.previous != g.Number {
-		s.end(g)
+	if g.drained {
+		s.cleared(g)
 	}
 }
 
 // hammer is the drain's deadline. While the next generation is on probation,
 // it is put off: the old one may have to be resumed.
 func (s *step) hammer(g *Gen) {
-	if g.Phase != Draining || g.Hammered || s.rescue == g.Number {
+	if g.Phase != Draining || g.Hammered || s.rescue == g.Number || s.executes(g) {
 		return
 	}
 	g.Hammered = true
 	s.do(Report{Kind: "hammer", N: g.Number, Since: g.began, Left: g.Left})
-	if s.previous != g.Number {
+	s.cleared(g)
+}
+
+// cleared: nothing is waited for any more of a generation that drained.
+func (s *step) cleared(g *Gen) {
+	switch r := s.restart; {
+	case s.previous == g.Number: // it may have to be resumed
+	case s.executes(g):
+	case r != nil && r.old == g.Number && r.reason != "": // it is being resumed
+	case r != nil && r.old == g.Number && r.mode == Exec:
+		s.execute(g)
+	default:
 		s.end(g)
 	}
 }
@@ -85,7 +96,7 @@ func (s *step) expired(g *Gen, t Timer) {
 	case ReadyTimer:
 		switch {
 		case g.Phase != Starting || !s.isNew(g):
-		case s.restart.old == 0:
+		case !s.recovers(g) && s.restart.mode == StartFirst && s.restart.old == 0:
 			s.leave(g)
 		default:
 			s.retire(g, s.notReady(g))
@@ -178,10 +189,10 @@ func (s *step) gone(g *Gen) {
 	}
 	// The first one's end is the instance's, even if a stop killed it before
 	// its launch was heard of.
-	if s.serving == g.Number || g.Number == 1 && phase == Starting {
+	if s.serving == g.Number || g.Number == 1 && phase == Starting || s.alone(g) {
 		s.serving, s.code = 0, g.Exit.Code
 		s.reason, s.lastCall = s.died(g), g.lastFailed
-		if s.restart == nil {
+		if s.restart == nil && s.recovery == nil {
 			s.callBack()
 		}
 	}
@@ -189,12 +200,18 @@ func (s *step) gone(g *Gen) {
 		s.rescue = 0
 		s.callBack()
 	}
+	if s.recovers(g) {
+		s.attemptFailed(g, s.why(g))
+		return
+	}
 	switch r := s.restart; {
 	case r == nil:
 	case r.number == g.Number:
 		s.newGone(g, phase)
 	case r.old == g.Number:
 		s.oldGone()
+	case r.stage == clearing && r.old == 0:
+		s.startNext()
 	}
 }
 
@@ -219,10 +236,12 @@ func (s *step) newGone(g *Gen, phase Phase) {
 	r := s.restart
 	was := r.reason
 	if was == "" {
-		r.reason = s.died(g)
+		r.reason = s.why(g)
 	}
 	old := s.Gen(r.old)
 	switch {
+	case r.mode != StartFirst:
+		s.newFailed(r.reason)
 	case old == nil:
 		s.failed(r.reason)
 	case was != "":
@@ -241,6 +260,10 @@ func (s *step) newGone(g *Gen, phase Phase) {
 func (s *step) oldGone() {
 	r := s.restart
 	r.old = 0
+	if r.reason == "" && (r.mode != StartFirst || r.stage == preparing) {
+		s.oldCleared()
+		return
+	}
 	switch g := s.Gen(r.number); {
 	case r.reason != "": // there is nothing left to resume
 		s.failed(r.reason)
@@ -281,28 +304,37 @@ func (s *step) quiesceFailed(n int, reason string) {
 		return
 	}
 	switch r := s.restart; {
+	case g.Failed:
+		if g.Phase == Draining {
+			s.end(g)
+		}
 	case r != nil && r.old == n:
 		// What was swapped already is swapped back.
 		s.do(Resume{n})
 		if r.reason == "" {
 			r.reason = reason
-			s.discard(s.Gen(r.number))
+			s.with(r.number, func(g *Gen) {
+				if g.launched {
+					s.discard(g)
+				}
+			})
 		}
-	case g.Failed && g.Phase == Draining:
-		s.end(g)
 	}
 }
 
 // retire gives up a new generation that still lives. What it accepted, it may
-// finish.
+// finish. The version before waits for its end, unless it serves all along.
 func (s *step) retire(g *Gen, reason string) {
+	g.why = reason
 	s.discard(g)
-	s.failed(reason)
+	if !s.recovers(g) && s.restart.mode == StartFirst {
+		s.failed(reason)
+	}
 }
 
 func (s *step) discard(g *Gen) {
 	g.Failed = true
-	g.began = s.restart.began
+	g.began = g.wanted
 	s.do(ClearTimer{g.Number, ReadyTimer}, ClearTimer{g.Number, SettleTimer})
 	if g.Progress.Adopted == 0 {
 		s.end(g)
@@ -329,6 +361,10 @@ func (s *step) failed(reason string) {
 	s.Rollbacks++
 	switch {
 	case s.stopping:
+	case s.recovery != nil:
+		reason += s.recovery.words()
+	case s.serving > r.number:
+		reason += fmt.Sprintf("; the version before was started again and serves as generation %d", s.serving)
 	case s.serving == r.number:
 		reason += "; it is left to go on, since nothing else serves"
 	case s.serving != 0:
@@ -336,7 +372,10 @@ func (s *step) failed(reason string) {
 	default:
 		reason += "; nothing serves any more"
 	}
-	s.do(Report{Kind: "failed", N: r.number, Since: r.began, Reason: reason}, Decided{false})
+	s.do(Report{Kind: "failed", N: r.number, Since: r.began, Reason: reason}, Decided{r.number, false})
+	if g := s.Gen(r.number); g != nil && !g.launched && r.stage != preparing {
+		s.drop(g)
+	}
 }
 
 func (s *step) remove(g *Gen) {

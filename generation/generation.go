@@ -87,7 +87,11 @@ type Gen struct {
 	first   bool   // it took over from nobody, and was not said to serve yet
 	doubt   string // why whoever was asked does not find it ready
 
-	began      time.Time // of the restart or the stop that ends it
+	wanted     time.Time     // when the restart began that it is for
+	timeout    time.Duration // from launch to ready
+	launched   bool          // its Launch or Execute was said
+	why        string        // it is given up
+	began      time.Time     // of the restart or the stop that ends it
 	mainGone   bool
 	forced     bool // SIGKILL was sent
 	drained    bool
@@ -107,14 +111,16 @@ type Exit struct {
 type Machine struct {
 	policy   Policy
 	gens     []*Gen
-	restart  *restart // in progress, or nil
-	serving  int      // number; 0: none
-	rescue   int      // a generation that drained and is resumed, since its successor died
-	previous int      // that could be resumed, while its successor is on probation
-	stopping bool     // a stop was asked for
-	code     int      // that the instance is to exit with
-	reason   string   // why the last serving generation ended
-	lastCall string   // of it that failed, if it never served
+	last     int       // number of the youngest generation
+	restart  *restart  // in progress, or nil
+	recovery *recovery // nothing serves, and what served before is started again; or nil
+	serving  int       // number; 0: none
+	rescue   int       // a generation that drained and is resumed, since its successor died
+	previous int       // that could be resumed, while its successor is on probation
+	stopping bool      // a stop was asked for
+	code     int       // that the instance is to exit with
+	reason   string    // why the last serving generation ended
+	lastCall string    // of it that failed, if it never served
 	ended    bool
 
 	Restarts  int
@@ -125,6 +131,8 @@ type Machine struct {
 type restart struct {
 	number  int // of the new generation
 	old     int // of the one that it is to replace; 0: that has gone
+	mode    Mode
+	stage   stage // if the old one is to go first
 	began   time.Time
 	timeout time.Duration
 	reason  string // why it failed, while the old generation is being resumed
@@ -156,6 +164,13 @@ func (m *Machine) Final(n int) bool {
 // Serving is the number of the generation that serves; 0: none.
 func (m *Machine) Serving() int { return m.serving }
 
+// Next is the number that the next generation gets.
+func (m *Machine) Next() int { return m.last + 1 }
+
+// Recovering reports whether nothing serves, and what served before a restart
+// that failed is started again.
+func (m *Machine) Recovering() bool { return m.recovery != nil }
+
 // State is the instance's, in a word.
 func (m *Machine) State() string {
 	switch {
@@ -163,6 +178,8 @@ func (m *Machine) State() string {
 		return "stopping"
 	case m.restart != nil:
 		return "restarting"
+	case m.recovery != nil:
+		return "recovering"
 	}
 	return "running"
 }

@@ -20,6 +20,10 @@ func (w *world) answers() (out []happening) {
 			out = append(out, func() { w.prepare(g) })
 			continue
 		}
+		if g.launching && g.executing > 0 {
+			out = append(out, func() { w.execute(g) })
+			continue
+		}
 		if g.launching {
 			out = append(out, func() { w.launch(g) })
 			continue
@@ -79,7 +83,9 @@ func (w *world) chances() (out []happening) {
 			out = append(out, func() { g.conns-- })
 		}
 	}
-	if s := w.gens[w.m.Serving()]; s != nil && !w.stopped && w.m.Busy() == "" && (!w.calm || s.p.complete()) {
+	s := w.gens[w.m.Serving()]
+	can := s != nil && (!w.calm || s.p.complete()) || w.m.recovery != nil
+	if can && !w.stopped && w.m.Busy() == "" {
 		out = append(out, w.restart)
 	}
 	if w.pick(10) == 0 {
@@ -96,7 +102,25 @@ func (w *world) chances() (out []happening) {
 
 // mayDie: in a calm world, only generations that nothing relies on die.
 func (w *world) mayDie(g *popul) bool {
-	return !w.calm || g.signalled || w.stopped || g.n > 1 && !g.confirmed && g.n == w.pending
+	return !w.calm || g.signalled || w.stopped || g.n > 1 && !g.confirmed && w.m.isComing(g.n)
+}
+
+// isComing reports whether n is to come to serve.
+func (m *Machine) isComing(n int) bool { return (&step{Machine: m}).isNew(&Gen{Number: n}) }
+
+// execute gives the process of the old generation to the new one, or fails to,
+// or ends it.
+func (w *world) execute(g *popul) {
+	old := w.gens[g.executing]
+	switch {
+	case old == nil || !slices.Contains(old.procs, old.main) || w.pick(5) == 0:
+		g.launching, g.executing = false, 0
+		w.step(ExecuteFailed{g.n, "no"})
+	default:
+		g.launching, g.launched, g.procs, g.nextPID = false, true, []int{0}, 1
+		old.procs = nil
+		w.step(Executed{g.n, old.n, g.p.Offered})
+	}
 }
 
 func (w *world) prepare(g *popul) {
@@ -111,9 +135,9 @@ func (w *world) prepare(g *popul) {
 
 func (w *world) launch(g *popul) {
 	g.launching = false
-	if g.n > 1 && w.pick(5) == 0 {
-		w.step(LaunchFailed{g.n, "no"})
+	if g.n > 1 && !w.ending && w.pick(5) == 0 {
 		delete(w.gens, g.n)
+		w.step(LaunchFailed{g.n, "no"})
 		return
 	}
 	g.launched, g.procs, g.nextPID = true, []int{0}, 1
@@ -185,15 +209,18 @@ func (w *world) run(steps int) {
 			answers[n]()
 		case n < len(answers)+len(chances):
 			chances[n-len(answers)]()
-		case len(w.deadlines()) > 0:
+		case len(w.deadlines()) > 0 || !w.retry.IsZero():
 			w.fire()
 		}
 		w.now = w.now.Add(time.Duration(w.pick(100)) * time.Millisecond)
 	}
+	w.ending = true
 	for range 1000 {
 		if answers := w.answers(); len(answers) > 0 {
 			answers[w.pick(len(answers))]()
-		} else if len(w.deadlines()) > 0 {
+		} else if g := w.attempt(); g != nil && w.pick(2) == 0 {
+			w.completes(g)
+		} else if len(w.deadlines()) > 0 || !w.retry.IsZero() {
 			w.fire()
 		} else if !w.leave() {
 			break
@@ -207,10 +234,33 @@ func (w *world) run(steps int) {
 	}
 }
 
+// attempt is the attempt to start what served before that is in progress, once
+// it lives and until it serves; nil: none.
+func (w *world) attempt() *popul {
+	if w.m.recovery == nil {
+		return nil
+	}
+	g := w.gens[w.m.recovery.number]
+	if g == nil || !g.launched || len(g.procs) == 0 || g.killed || g.signalled || w.m.Gen(g.n).Phase != Starting {
+		return nil
+	}
+	return g
+}
+
+// completes lets a program do all that is expected of it.
+func (w *world) completes(g *popul) {
+	n := max(1, g.p.Offered)
+	g.p.Adopted, g.p.Listening, g.p.Waiting = g.p.Offered, n, n
+	w.step(Progressed{g.n, g.p})
+	if w.m.Gen(g.n) != nil {
+		w.step(Told{g.n})
+	}
+}
+
 // leave lets the clients of a drain without a deadline go.
 func (w *world) leave() bool {
 	for _, g := range w.gens {
-		if g.draining && g.conns > 0 && !g.signalled && w.policy.DrainTimeout < 0 && w.m.Serving() != g.n {
+		if g.draining && g.conns > 0 && !g.signalled && w.policy.DrainTimeout < 0 && w.m.Gen(g.n).Phase == Draining {
 			g.conns = 0
 			return true
 		}
@@ -257,7 +307,7 @@ func randomPolicy(pick func(int) int) Policy {
 // TestRandom plays worlds in which anything happens at any time, and worlds
 // that are calm: there, at every moment somebody accepts connections.
 func TestRandom(t *testing.T) {
-	worlds := 2000
+	worlds := 3000
 	if testing.Short() {
 		worlds = 300
 	}

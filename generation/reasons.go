@@ -13,6 +13,14 @@ func (s *step) died(g *Gen) string {
 	return fmt.Sprintf("it %s after %s%s", how, seconds(s.now.Sub(g.Launched)), g.lastCall())
 }
 
+// why a new generation is no good.
+func (s *step) why(g *Gen) string {
+	if g.why != "" {
+		return g.why
+	}
+	return s.died(g)
+}
+
 func (s *step) notReady(g *Gen) string {
 	p := g.Progress
 	var what string

@@ -15,7 +15,7 @@ import (
 
 var timerNames = map[string]Timer{
 	"ready": ReadyTimer, "settle": SettleTimer, "probation": ProbationTimer,
-	"drain": DrainTimer, "kill": KillTimer, "daemon": DaemonTimer,
+	"drain": DrainTimer, "kill": KillTimer, "daemon": DaemonTimer, "retry": RetryTimer,
 }
 
 // play runs a script on a new machine; what p leaves open is as `hupt run` has it.
@@ -77,16 +77,26 @@ func parseEvent(t *testing.T, f []string) Event {
 		n = number(f[1])
 	}
 	switch f[0] {
+	case "restart", "begin":
+		e := RestartWanted{N: n}
+		e.ReadyTimeout, _ = time.ParseDuration(last)
+		for _, m := range []Mode{StopFirst, Exec} {
+			if has(m.String()) {
+				e.Mode = m
+			}
+		}
+		return e
 	case "prepared":
 		return Prepared{n}
-	case "restart", "begin":
-		timeout, _ := time.ParseDuration(last)
-		return RestartWanted{N: n, ReadyTimeout: timeout}
 	case "launched":
 		if len(f) == 2 {
 			return Launched{N: n}
 		}
 		return Launched{N: n, Offered: number(last)}
+	case "executed":
+		return Executed{N: n, Old: number(f[3]), Offered: number(last)} // executed 2 in 1 offered
+	case "execute-failed":
+		return ExecuteFailed{n, strings.Join(f[2:], " ")}
 	case "launch-failed":
 		return LaunchFailed{n, strings.Join(f[2:], " ")}
 	case "progress":
@@ -143,7 +153,14 @@ func actionWord(a Action) string {
 	case Prepare:
 		return fmt.Sprintf("prepare %d", a.N)
 	case Launch:
+		if a.Again > 0 {
+			return fmt.Sprintf("launch %d again=%d", a.N, a.Again)
+		}
 		return fmt.Sprintf("launch %d", a.N)
+	case Execute:
+		return fmt.Sprintf("execute %d in %d", a.N, a.Old)
+	case Recovered:
+		return fmt.Sprintf("recovered %d", a.N)
 	case Quiesce:
 		return fmt.Sprintf("quiesce %d", a.N)
 	case Resume:

@@ -25,6 +25,10 @@ func (m *Machine) Step(ev Event, now time.Time) []Action {
 		})
 	case LaunchFailed:
 		s.with(e.N, func(g *Gen) { s.launchFailed(g, e.Reason) })
+	case Executed:
+		s.executed(e)
+	case ExecuteFailed:
+		s.with(e.N, func(g *Gen) { s.executeFailed(g, e.Reason) })
 	case Progressed:
 		s.with(e.N, func(g *Gen) { s.progressed(g, e.P) })
 	case Told:
@@ -46,6 +50,9 @@ func (m *Machine) Step(ev Event, now time.Time) []Action {
 	case Listened:
 		s.with(e.N, func(g *Gen) { s.listened(g, e.On) })
 	case Expired:
+		if e.Timer == RetryTimer {
+			s.retry()
+		}
 		s.with(e.N, func(g *Gen) { s.expired(g, e.Timer) })
 	}
 	s.mayEnd()
@@ -67,14 +74,23 @@ func (s *step) with(n int, f func(*Gen)) {
 	}
 }
 
-// isNew reports whether g is the generation of the restart in progress.
-func (s *step) isNew(g *Gen) bool { return s.restart != nil && s.restart.number == g.Number }
+// isNew reports whether g is to come to serve: it is the generation of the
+// restart in progress, or a recovery's.
+func (s *step) isNew(g *Gen) bool {
+	return s.restart != nil && s.restart.number == g.Number || s.recovers(g)
+}
 
 // Busy says why no restart can begin; "" if one can.
 func (m *Machine) Busy() string {
 	switch {
 	case m.rescue != 0:
 		return fmt.Sprintf("generation %d is being resumed", m.rescue)
+	case m.recovery != nil && (m.restart == nil || m.restart.reason != ""):
+		// Whoever has mended the new version is not to wait.
+		if g := m.Gen(m.recovery.number); g != nil && g.Phase == Serving {
+			return fmt.Sprintf("generation %d is on probation", g.Number)
+		}
+		return ""
 	case m.restart == nil:
 		return ""
 	}
@@ -82,6 +98,10 @@ func (m *Machine) Busy() string {
 	switch g := m.Gen(m.restart.number); {
 	case m.restart.reason != "":
 		what = "being rolled back"
+	case m.restart.stage == clearing:
+		what = "waiting for the one before it to end"
+	case m.restart.stage == executing:
+		what = "being executed"
 	case g != nil && g.Phase == Starting:
 		what = "starting"
 	case g != nil && g.Phase == Quiescing:
@@ -93,33 +113,61 @@ func (m *Machine) Busy() string {
 // A generation's rise.
 
 func (s *step) begin(e RestartWanted) {
-	g := &Gen{Number: e.N, Phase: Starting, Launched: s.now}
-	s.gens = append(s.gens, g)
+	s.last = max(s.last, e.N)
 	if e.N > 1 {
+		if s.recovery != nil && s.restart != nil {
+			s.failed(s.restart.reason)
+		}
 		timeout := e.ReadyTimeout
 		if timeout <= 0 {
 			timeout = s.policy.ReadyTimeout
 		}
-		s.restart = &restart{number: e.N, old: s.serving, began: s.now, timeout: timeout}
+		s.restart = &restart{number: e.N, old: s.serving, mode: e.Mode, stage: preparing, began: s.now, timeout: timeout}
 	}
-	s.do(Prepare{e.N})
+	s.newGen(e.N)
+	s.do(Prepare{e.N, e.Mode})
+}
+
+func (s *step) newGen(n int) *Gen {
+	g := &Gen{Number: n, Phase: Starting, Launched: s.now, wanted: s.now, timeout: s.policy.ReadyTimeout}
+	if r := s.restart; r != nil && r.number == n {
+		g.wanted, g.timeout = r.began, r.timeout
+	}
+	s.last = max(s.last, n)
+	s.gens = append(s.gens, g)
+	return g
 }
 
 func (s *step) prepared(g *Gen) {
 	if s.stopping { // killed already, but there was nothing to kill
-		g.Phase = Gone
-		s.remove(g)
-		s.do(Forget{g.Number})
+		s.drop(g)
 		if g.Number == 1 {
 			s.code = 128 + 15 // as if SIGTERM had met it
 		}
 		return
 	}
-	s.do(Launch{g.Number})
+	if g.Number == 1 {
+		s.launch(g, 0)
+		return
+	}
+	s.proceed(g)
+}
+
+// drop forgets a generation that was never launched.
+func (s *step) drop(g *Gen) {
+	g.Phase = Gone
+	s.remove(g)
+	s.do(Forget{g.Number})
+}
+
+// launch begins the life of a generation.
+func (s *step) launch(g *Gen, again int) {
+	g.Launched, g.launched = s.now, true
+	s.do(Launch{g.Number, again})
 }
 
 func (s *step) launched(g *Gen) {
-	if s.stopping { // killed already, but there was nothing to kill
+	if s.stopping || g.Failed { // ended already, but there was nothing to end
 		s.do(Kill{g.Number})
 		return
 	}
@@ -131,7 +179,7 @@ func (s *step) launched(g *Gen) {
 		s.mayBeReady(g)
 		return
 	}
-	s.do(SetTimer{g.Number, ReadyTimer, s.restart.timeout}, SetTimer{g.Number, SettleTimer, Settle})
+	s.do(SetTimer{g.Number, ReadyTimer, g.timeout}, SetTimer{g.Number, SettleTimer, Settle})
 	s.mayBeReady(g)
 }
 
@@ -139,8 +187,12 @@ func (s *step) launchFailed(g *Gen, reason string) {
 	g.Phase = Gone
 	s.remove(g)
 	switch {
+	case s.recovers(g):
+		s.attemptFailed(g, reason)
 	case s.isNew(g):
-		s.failed(reason)
+		s.newFailed(reason)
+	case s.restart != nil && s.restart.old == g.Number:
+		s.oldGone()
 	case g.Number == 1:
 		s.ended = true // the launcher's caller has the error
 	}
@@ -234,8 +286,11 @@ func (p Progress) enough(blind bool) bool {
 
 func (s *step) ready(g *Gen) {
 	s.do(ClearTimer{g.Number, ReadyTimer}, ClearTimer{g.Number, SettleTimer},
-		Report{Kind: "ready", N: g.Number, Since: s.restart.began})
-	old := s.Gen(s.restart.old)
+		Report{Kind: "ready", N: g.Number, Since: g.wanted})
+	var old *Gen
+	if !s.recovers(g) {
+		old = s.Gen(s.restart.old)
+	}
 	g.Phase = Quiescing
 	if old == nil {
 		s.serve(g)
@@ -250,13 +305,19 @@ func (s *step) quiesced(n int) {
 		return // whoever waited for this was told when it went
 	}
 	switch r := s.restart; {
+	case g.Failed:
+		if g.Phase == Draining {
+			s.drain(g)
+		}
 	case r != nil && r.old == n && r.reason != "":
 		s.do(Resume{n}) // the new generation died under our hands
+	case r != nil && r.old == n && r.mode != StartFirst:
+		g.began = r.began
+		s.do(Report{Kind: "quiesced", N: n, Since: r.began})
+		s.drain(g)
 	case r != nil && r.old == n:
 		s.serve(s.Gen(r.number))
 		s.previous, g.began = n, r.began
-		s.drain(g)
-	case g.Failed && g.Phase == Draining:
 		s.drain(g)
 	}
 }
@@ -265,7 +326,7 @@ func (s *step) quiesced(n int) {
 func (s *step) serve(g *Gen) {
 	g.Phase, s.serving = Serving, g.Number
 	s.settle(g)
-	s.do(Report{Kind: "serving", N: g.Number, Since: s.restart.began},
+	s.do(Report{Kind: "serving", N: g.Number, Since: g.wanted},
 		SetTimer{g.Number, ProbationTimer, Probation})
 	if g.mainGone { // it daemonized: somebody else is to get its signals
 		s.do(CheckListening{g.Number})
@@ -273,10 +334,13 @@ func (s *step) serve(g *Gen) {
 }
 
 func (s *step) confirmed(g *Gen) {
-	began := s.restart.began
+	if s.recovers(g) {
+		s.recovered(g)
+		return
+	}
 	s.restart = nil
 	s.Restarts++
-	s.do(Report{Kind: "confirmed", N: g.Number, Since: began}, Decided{true})
+	s.do(Report{Kind: "confirmed", N: g.Number, Since: g.wanted}, Decided{g.Number, true})
 	previous := s.Gen(s.previous)
 	s.previous = 0
 	if previous != nil && (previous.drained || previous.Hammered) {

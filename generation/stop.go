@@ -4,6 +4,10 @@ package generation
 func (s *step) stop(e StopWanted) {
 	again := s.stopping
 	s.stopping, s.rescue = true, 0
+	if s.recovery != nil {
+		s.recovery = nil
+		s.do(ClearTimer{0, RetryTimer})
+	}
 	if s.restart != nil {
 		s.failed("the instance was told to stop")
 	}
@@ -31,7 +35,7 @@ func (s *step) stop(e StopWanted) {
 // mayEnd ends the instance once nothing serves, nothing starts, and nothing
 // drains any more.
 func (s *step) mayEnd() {
-	if s.ended || s.serving != 0 || s.restart != nil || len(s.gens) > 0 {
+	if s.ended || s.serving != 0 || s.restart != nil || s.recovery != nil || len(s.gens) > 0 {
 		return
 	}
 	s.ended = true

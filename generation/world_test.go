@@ -19,12 +19,17 @@ type world struct {
 	log    []string
 
 	gens    map[int]*popul
-	next    int
-	late    []Event // answers about generations that have gone
-	pending int     // the restart that is to be decided; 0: none
-	stopped bool    // a stop was asked for
-	calm    bool    // only new generations fail, and only before they are confirmed
+	late    []Event   // answers about generations that have gone
+	pending int       // the restart that is to be decided; 0: none
+	mode    Mode      // of that
+	alone   bool      // what was launched last for a restart was launched alone
+	retry   time.Time // when the instance's timer runs out; zero: it does not run
+	held    int       // sockets of the last generation that gave way
+	next    int       // the restart that was asked for last
+	stopped bool      // a stop was asked for
+	calm    bool      // only new generations fail, and only before they are confirmed
 	ended   bool
+	ending  bool   // what is under way comes to its end: what is launched is good
 	bad     string // the first invariant that was broken
 }
 
@@ -46,6 +51,7 @@ type popul struct {
 	preparing bool
 	word      bool // it was said to be ready
 	launching bool
+	executing int // the generation whose process it is to get; 0: it is launched
 	quiescing int // answers that are due
 	resuming  int
 	checking  int
@@ -54,7 +60,7 @@ type popul struct {
 }
 
 func newWorld(p Policy, pick func(int) int) *world {
-	w := &world{m: New(p), policy: p, pick: pick, next: 1, gens: map[int]*popul{}, now: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)}
+	w := &world{m: New(p), policy: p, pick: pick, gens: map[int]*popul{}, now: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)}
 	w.restart()
 	return w
 }
@@ -66,12 +72,24 @@ func (w *world) fail(format string, args ...any) {
 }
 
 func (w *world) restart() {
-	n := w.next
-	w.next++
-	if n > 1 {
-		w.pending = n
+	e := RestartWanted{N: w.m.Next()}
+	if e.N > 1 {
+		e.Mode = Mode(w.pick(3))
+		w.step2(e)
+		return
 	}
-	w.step(RestartWanted{N: n})
+	w.step(e)
+}
+
+// step2 begins a restart; one that failed and is not decided yet is, first.
+func (w *world) step2(e RestartWanted) {
+	was := w.pending
+	w.mode = e.Mode
+	w.next = e.N
+	if was == 0 {
+		w.pending = e.N
+	}
+	w.step(e)
 }
 
 func (w *world) step(e Event) {
@@ -90,13 +108,18 @@ func (w *world) step(e Event) {
 func (w *world) act(a Action) {
 	switch a := a.(type) {
 	case Prepare:
-		w.gens[a.N] = &popul{n: a.N, preparing: true, told: -1, timers: map[Timer]time.Time{}}
+		w.bear(a.N).preparing = true
 	case Launch:
-		g := w.gens[a.N]
-		g.launching = true
-		if old := w.gens[w.m.Serving()]; old != nil {
-			g.p.Offered = old.p.Listening
+		w.mayLaunch(a)
+		if a.Again > 0 {
+			w.bear(a.N)
 		}
+		w.offer(a.N)
+		w.gens[a.N].launching = true
+	case Execute:
+		w.mayExecute(a)
+		w.offer(a.N)
+		w.gens[a.N].launching, w.gens[a.N].executing = true, a.Old
 	case Quiesce:
 		w.mayQuiesce(a.N)
 		w.gens[a.N].quiescing++
@@ -118,8 +141,16 @@ func (w *world) act(a Action) {
 	case CheckListening:
 		w.gens[a.N].checking++
 	case SetTimer:
+		if a.Timer == RetryTimer {
+			w.retry = w.now.Add(a.After)
+			return
+		}
 		w.gens[a.N].timers[a.Timer] = w.now.Add(a.After)
 	case ClearTimer:
+		if a.Timer == RetryTimer {
+			w.retry = time.Time{}
+			return
+		}
 		delete(w.gens[a.N].timers, a.Timer)
 	case Forget:
 		w.gens[a.N].forgotten = true
@@ -132,10 +163,17 @@ func (w *world) act(a Action) {
 			w.fail("connections cut by %s", a.Kind)
 		}
 	case Decided:
-		if w.pending == 0 {
-			w.fail("a restart was decided twice")
+		if w.pending != a.N {
+			w.fail("restart %d was decided, %d is pending", a.N, w.pending)
 		}
 		w.pending = 0
+		if w.next > a.N { // it took the other's place
+			w.pending = w.next
+		}
+	case Recovered:
+		if a.N != w.m.Serving() {
+			w.fail("recovered by %d, which does not serve", a.N)
+		}
 	case End:
 		if w.ended {
 			w.fail("ended twice")
@@ -144,9 +182,63 @@ func (w *world) act(a Action) {
 	}
 }
 
-// mayQuiesce: the serving generation only gives way to one that is ready.
+// bear makes a generation that is to be launched.
+func (w *world) bear(n int) *popul {
+	if old := w.gens[w.m.Serving()]; old != nil {
+		w.held = old.p.Listening
+	}
+	g := &popul{n: n, told: -1, timers: map[Timer]time.Time{}}
+	w.gens[n] = g
+	return g
+}
+
+// offer gives a generation what is held.
+func (w *world) offer(n int) {
+	if old := w.gens[w.m.Serving()]; old != nil && w.mode == StartFirst {
+		w.held = old.p.Listening
+	}
+	if n > 1 {
+		w.gens[n].p.Offered = w.held
+	}
+}
+
+// mayLaunch: where two must not run at once, they don't; and what served before
+// is only started again when nothing serves or is to come to serve.
+func (w *world) mayLaunch(a Launch) {
+	if a.Again == 0 {
+		w.alone = a.N > 1 && w.mode == StopFirst
+	}
+	if w.alone && w.runs() > 0 {
+		w.fail("launch of %d beside others", a.N)
+	}
+	if a.Again > 0 && (w.m.Serving() != 0 || w.stopped) {
+		w.fail("launch of what served before, while %d serves", w.m.Serving())
+	}
+}
+
+// runs is how many generations have processes, or may.
+func (w *world) runs() (n int) {
+	for _, g := range w.gens {
+		if g.launching || g.launched {
+			n++
+		}
+	}
+	return n
+}
+
+// mayExecute: the old generation has no connection left, or had its time.
+func (w *world) mayExecute(a Execute) {
+	old := w.gens[a.Old]
+	w.alone = false
+	if !old.quiesced || old.told != 0 && !w.m.Gen(a.Old).Hammered {
+		w.fail("execute %d in %d, which has not drained: %+v", a.N, a.Old, *old)
+	}
+}
+
+// mayQuiesce: the serving generation only gives way to one that is ready, or
+// was prepared if it is to go first.
 func (w *world) mayQuiesce(n int) {
-	if w.m.Gen(n).Failed {
+	if w.m.Gen(n).Failed || w.m.restart != nil && w.m.restart.mode != StartFirst && w.m.restart.stage == clearing {
 		return
 	}
 	next := w.gens[w.pending]
@@ -168,7 +260,8 @@ func (w *world) mayQuiesce(n int) {
 
 // mayEnd: the serving generation is never ended unless a stop was asked for.
 func (w *world) mayEnd(n int, how string) {
-	if n == w.m.Serving() && !w.stopped {
+	goes := w.m.restart != nil && w.m.restart.mode == StopFirst && w.m.restart.stage == clearing && w.gens[n].quiesced
+	if n == w.m.Serving() && !w.stopped && !goes {
 		w.fail("generation %d was %s while it serves", n, how)
 	}
 	if w.gens[n].forgotten {
@@ -214,6 +307,9 @@ func (w *world) check() {
 	if (w.pending != 0) != (w.m.restart != nil) {
 		w.fail("restart %d is pending; the machine's: %+v", w.pending, w.m.restart)
 	}
+	if w.m.recovery != nil && w.m.recovery.number == 0 && w.retry.IsZero() {
+		w.fail("what served before is not started again")
+	}
 	if w.ended && (w.pending != 0 || len(w.m.Gens()) > 0) {
 		w.fail("ended too early")
 	}
@@ -236,8 +332,10 @@ func (w *world) accepting() bool {
 			return true
 		}
 	}
-	// Its quiesce is under way while its successor has just died.
-	return w.m.restart != nil && w.m.restart.reason != ""
+	// Its quiesce is under way while its successor has just died; or it had to
+	// go first, and connections wait in the held sockets.
+	r := w.m.restart
+	return w.m.recovery != nil || r != nil && (r.reason != "" || r.mode != StartFirst && r.stage != preparing)
 }
 
 // deadlines are the timers that run, the first to fire first.
@@ -256,7 +354,16 @@ func (w *world) deadlines() []Expired {
 
 // fire lets the next timer run out.
 func (w *world) fire() {
-	e := w.deadlines()[0]
+	all := w.deadlines()
+	if !w.retry.IsZero() && (len(all) == 0 || w.pick(2) == 0) {
+		if w.retry.After(w.now) {
+			w.now = w.retry
+		}
+		w.retry = time.Time{}
+		w.step(Expired{0, RetryTimer})
+		return
+	}
+	e := all[0]
 	at := w.gens[e.N].timers[e.Timer]
 	delete(w.gens[e.N].timers, e.Timer)
 	if at.After(w.now) {

@@ -22,8 +22,8 @@ func TestRestartUnderLoad(t *testing.T) {
 	}
 }
 
-func restartUnderLoad(t *testing.T, s *site) {
-	i := start(s)
+func restartUnderLoad(t *testing.T, s *site, flags ...string) {
+	i := start(s, flags...)
 	if s.v.fewer != "" {
 		t.Logf("%d requests: %s", s.v.total(), s.v.fewer)
 	}

@@ -62,7 +62,10 @@ func (s Spec) exec(ready func(Reply)) Reply {
 			return fail("chdir", s.Dir, err)
 		}
 	}
-	path, err := lookup(s.Command[0], s.Env)
+	path, err := s.File, error(nil)
+	if path == "" {
+		path, err = lookup(s.Command[0], s.Env)
+	}
 	if err != nil {
 		return fail("lookup", path, err)
 	}

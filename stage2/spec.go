@@ -18,8 +18,10 @@ const (
 // Spec is what stage 2 is told over its socket, once it is seized.
 type Spec struct {
 	Command []string // argv of the program; argv[0] is looked up in PATH unless it has a slash
-	Env     []string
-	Dir     string // by name, so that a switched symlink leads to the new code; empty: hupt's own
+	// File, if it is not empty, is executed in place of what Command[0] leads to.
+	File string
+	Env  []string
+	Dir  string // by name, so that a switched symlink leads to the new code; empty: hupt's own
 
 	// Launcher is hupt's pid. Variables that name it as the process they are
 	// for (sd_listen_fds(3), sd_watchdog_enabled(3)) name the program instead.

@@ -14,9 +14,9 @@ import (
 func (s *Supervisor) act(a generation.Action) {
 	switch a := a.(type) {
 	case generation.Prepare:
-		s.prepare(a.N)
+		s.prepare(a)
 	case generation.Launch:
-		s.launch(a.N)
+		s.launch(a)
 	case generation.Quiesce:
 		s.quiesce(a.N)
 	case generation.Resume:
@@ -55,9 +55,16 @@ func (s *Supervisor) act(a generation.Action) {
 		s.forget(a.N)
 	case generation.Decided:
 		s.decided(a.OK)
+	case generation.Recovered:
+		s.recovered()
 	case generation.Report:
 		s.report(a)
 	case generation.End:
+		for _, h := range s.handovers {
+			if !h.ok {
+				h.decideAsides()
+			}
+		}
 		s.code, s.reason, s.lastCall, s.ended = a.Code, a.Reason, a.LastCall, true
 	}
 }
@@ -73,6 +80,9 @@ func (g *gen) giveUp() {
 
 func (s *Supervisor) report(r generation.Report) {
 	e := Event{Kind: EventKind(r.Kind), Generation: r.N, Connections: r.Left, Cut: r.Cut, Reason: r.Reason}
+	if g := s.gens[r.N]; g != nil && e.Kind == EventStarting {
+		e.Reason = g.again
+	}
 	if !r.Since.IsZero() {
 		e.After = time.Since(r.Since).Seconds()
 	}
@@ -104,9 +114,21 @@ func (s *Supervisor) signal(a generation.Signal) {
 	s.tracer.Continue(g.traced)
 }
 
+// timersOf are the timers of generation n, or the instance's own, which has no
+// number; nil: it has gone.
+func (s *Supervisor) timersOf(n int) map[generation.Timer]*time.Timer {
+	if n == 0 {
+		return s.timers
+	}
+	if g := s.gens[n]; g != nil {
+		return g.timers
+	}
+	return nil
+}
+
 func (s *Supervisor) setTimer(n int, t generation.Timer, after time.Duration) {
-	g := s.gens[n]
-	if g == nil {
+	timers := s.timersOf(n)
+	if timers == nil {
 		return
 	}
 	s.clearTimer(n, t)
@@ -114,19 +136,19 @@ func (s *Supervisor) setTimer(n int, t generation.Timer, after time.Duration) {
 	timer = time.AfterFunc(after, func() {
 		s.call(func() {
 			// It may have been cleared or set anew while this was on its way.
-			if g.timers[t] == timer {
-				delete(g.timers, t)
+			if timers[t] == timer {
+				delete(timers, t)
 				s.step(generation.Expired{N: n, Timer: t})
 			}
 		})
 	})
-	g.timers[t] = timer
+	timers[t] = timer
 }
 
 func (s *Supervisor) clearTimer(n int, t generation.Timer) {
-	if g := s.gens[n]; g != nil && g.timers[t] != nil {
-		g.timers[t].Stop()
-		delete(g.timers, t)
+	if timers := s.timersOf(n); timers[t] != nil {
+		timers[t].Stop()
+		delete(timers, t)
 	}
 }
 
@@ -148,6 +170,7 @@ func (s *Supervisor) forget(n int) {
 	if g.traced != nil {
 		s.tracer.Forget(g.traced)
 	}
+	s.release(g.file)
 	s.mayCloseHeld()
 }
 
@@ -155,16 +178,18 @@ func (s *Supervisor) decided(ok bool) {
 	if n := len(s.handovers); n > 0 && !s.handovers[n-1].decided {
 		h := s.handovers[n-1]
 		h.decided, h.ok = true, ok
-		if !ok {
-			s.tracer.Mend(h.held)
-		}
 		if old := s.gens[h.old]; ok && old != nil {
 			old.succeeded.Store(true)
 		}
 		if next := s.gens[h.next]; ok && next != nil {
 			s.tracer.Share(next.traced)
 		}
-		s.handovers[n-1].decideAsides()
+		if !s.machine.Recovering() {
+			if !ok {
+				s.tracer.Mend(h.held)
+			}
+			h.decideAsides()
+		}
 	}
 	if g := s.gens[s.machine.Serving()]; ok && g != nil {
 		s.keep(g.program)
@@ -186,13 +211,17 @@ func (s *Supervisor) decided(ok bool) {
 // generation of a good restart has gone, or the new one of a bad one. Until
 // then a late bind gets what it asks for, and connections can wait for it.
 func (s *Supervisor) mayCloseHeld() {
-	keep := s.handovers[:0]
+	if s.machine.Recovering() {
+		return // they are all that is left
+	}
+	keep, gone := s.handovers[:0:0], []*handover(nil)
 	for _, h := range s.handovers {
 		over := h.decided && (h.ok && s.gens[h.old] == nil || !h.ok && s.gens[h.next] == nil)
 		if over {
 			if !h.ok {
 				s.tracer.Mend(h.held) // what it did since
 			}
+			gone = append(gone, h)
 			s.warnLost(h.old, s.tracer.CloseHeld(h.held))
 			for i := range h.asides {
 				h.asides[i].over(h.ok)
@@ -202,6 +231,11 @@ func (s *Supervisor) mayCloseHeld() {
 		}
 	}
 	s.handovers = keep
+	for _, h := range gone {
+		if h.before != nil {
+			s.release(h.before.file)
+		}
+	}
 }
 
 // quiesceGrace is how long a process that does not stop (a parent in vfork)

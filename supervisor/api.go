@@ -20,6 +20,7 @@ type EventKind string
 const (
 	EventStarting  EventKind = "starting"  // a generation was launched; PID is its first process
 	EventAdopted   EventKind = "adopted"   // it got a held socket at its bind(); Address says which
+	EventQuiesced  EventKind = "quiesced"  // the old generation accepts no more, and the new one comes when it has gone: connections wait
 	EventReady     EventKind = "ready"     // it waits for connections on every socket it adopted
 	EventServing   EventKind = "serving"   // the old generation was quiesced: every new connection is this one's
 	EventConfirmed EventKind = "confirmed" // it outlived its probation: the restart succeeded
@@ -32,6 +33,8 @@ const (
 
 	EventFailed  EventKind = "failed"  // the restart failed: Reason says why; the serving generation serves on
 	EventResumed EventKind = "resumed" // a quiesced generation accepts again (rollback after the quiesce)
+
+	EventRetry EventKind = "retry" // what served before a failed restart could not be started again, for Reason, and will be; connections wait
 
 	EventStopped EventKind = "stopped" // the last generation ended: the instance ends with ExitCode
 	EventOutput  EventKind = "output"  // a line that a hook printed: Reason; Source says which hook
@@ -71,6 +74,8 @@ type RestartOptions struct {
 	Env     []string `json:"env,omitempty"`
 	Unset   []string `json:"unset,omitempty"`
 	Dir     string   `json:"dir,omitempty"`
+	// Mode is in which order it goes about things; empty: the instance's.
+	Mode Mode `json:"mode,omitempty"`
 	// Rollback starts what was executed before the last such change.
 	Rollback bool `json:"rollback,omitempty"`
 }

@@ -21,6 +21,7 @@ type Config struct {
 	Name    string   // by which `hupt restart` may call the instance; may be empty
 	Command []string // program and its arguments; the program is looked up afresh at every launch
 
+	Mode         Mode          // of a restart that says nothing of it; empty: StartFirst
 	ReadyTimeout time.Duration // from launch to ready, else the restart is rolled back
 	DrainTimeout time.Duration // from quiesce to the hammer; negative: never
 	KillAfter    time.Duration // from the stop signal to SIGKILL

@@ -210,6 +210,7 @@ func (f *fakeTracer) Waiting([]*tracer.Held) int                 { return 0 }
 func (f *fakeTracer) Part([]*tracer.Held) []*tracer.Held         { return nil }
 func (f *fakeTracer) Rejoin([]*tracer.Held)                      {}
 func (f *fakeTracer) Share(*tracer.Generation)                   {}
+func (f *fakeTracer) Widen([]*tracer.Held)                       {}
 func (f *fakeTracer) Mend([]*tracer.Held)                        {}
 func (f *fakeTracer) Stats() (map[string]uint64, uint64)         { return map[string]uint64{"clone": 3}, 7 }
 func (f *fakeTracer) Wake() <-chan struct{}                      { return f.wake }
@@ -255,10 +256,10 @@ func begin(t *testing.T, change ...func(*Config, *fakeTracer)) *run {
 		f(&cfg, r.fakeTracer)
 	}
 	r.Supervisor = &Supervisor{
-		cfg: cfg, tracer: r.fakeTracer, program: &program{command: cfg.Command, env: []string{"PATH=/bin", "A=1"}, dir: "/"}, started: time.Now(), next: 1,
+		cfg: cfg, tracer: r.fakeTracer, program: &program{command: cfg.Command, env: []string{"PATH=/bin", "A=1"}, dir: "/"}, started: time.Now(),
 		calls: make(chan func()), events: make(chan generation.Event), done: make(chan struct{}),
 		machine: generation.New(generation.Policy{ReadyTimeout: cfg.ReadyTimeout, DrainTimeout: cfg.DrainTimeout, KillAfter: cfg.KillAfter, Ready: cfg.Ready.policy()}),
-		gens:    make(map[int]*gen), outside: make(map[syscall.Signal]time.Time),
+		gens:    make(map[int]*gen), timers: make(map[generation.Timer]*time.Timer), outside: make(map[syscall.Signal]time.Time),
 	}
 	go func() {
 		defer close(r.end)

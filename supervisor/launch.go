@@ -18,16 +18,27 @@ import (
 const exitInternal = 125
 
 // wanted makes the next generation, which is to execute p.
-func (s *Supervisor) wanted(p *program, readyTimeout time.Duration) generation.RestartWanted {
-	n := s.take()
-	s.gens[n] = &gen{n: n, program: p, over: make(chan struct{}), cancel: make(chan struct{}), hurry: make(chan struct{}, 1),
-		timers: make(map[generation.Timer]*time.Timer)}
-	return generation.RestartWanted{N: n, ReadyTimeout: readyTimeout}
+func (s *Supervisor) wanted(p *program, m Mode, readyTimeout time.Duration) generation.RestartWanted {
+	n := s.machine.Next()
+	if m == "" {
+		m = s.cfg.Mode
+	}
+	s.bear(n, p)
+	return generation.RestartWanted{N: n, Mode: m.policy(), ReadyTimeout: readyTimeout}
 }
 
-// prepare looks for what is wrong with generation n before anything is touched.
-func (s *Supervisor) prepare(n int) {
-	g := s.gens[n]
+func (s *Supervisor) bear(n int, p *program) *gen {
+	g := &gen{n: n, program: p, over: make(chan struct{}), timers: make(map[generation.Timer]*time.Timer), hurry: make(chan struct{}, 1), cancel: make(chan struct{})}
+	s.gens[n] = g
+	return g
+}
+
+// prepare looks for what is wrong with generation n before anything is touched,
+// and takes hold of the sockets that it is to get if the serving one is to go
+// before it comes.
+func (s *Supervisor) prepare(a generation.Prepare) {
+	n, g := a.N, s.gens[a.N]
+	old := s.gens[s.machine.Serving()]
 	hooks := s.beforeStart(g)
 	go func() {
 		err := g.program.check()
@@ -39,26 +50,40 @@ func (s *Supervisor) prepare(n int) {
 		if err == nil {
 			err = hooks()
 		}
+		var held []*tracer.Held
+		first := old != nil && a.Mode != generation.StartFirst
+		if err == nil && first {
+			held, err = s.tracer.Snapshot(old.traced, nil)
+			s.tracer.Widen(held)
+		}
 		s.call(func() {
 			if err != nil {
+				s.tracer.CloseHeld(held)
 				s.launched(g, nil, 0, err)
 				return
+			}
+			if first {
+				s.handovers = append(s.handovers, &handover{old: old.n, next: n, held: held, before: old.before()})
 			}
 			s.step(generation.Prepared{N: n})
 		})
 	}()
 }
 
-// launch starts generation n, which is to take over from the serving one.
-func (s *Supervisor) launch(n int) {
-	g := s.gens[n]
-	g.started = time.Now()
-	env, err := s.hangNotify(g)
-	if err != nil {
-		s.launched(g, nil, 0, err)
-		return
+// handoverTo finds the sockets that generation n is to get, or makes a place
+// for them. What came after one that had to go first gets what is held since.
+func (s *Supervisor) handoverTo(n int) *handover {
+	for _, h := range s.handovers {
+		if h.next == n {
+			return h
+		}
 	}
 	old := s.gens[s.machine.Serving()]
+	if last := len(s.handovers) - 1; old == nil && last >= 0 && s.handovers[last].before != nil {
+		h := s.handovers[last]
+		h.next, h.decided = n, false
+		return h
+	}
 	h := &handover{next: n}
 	if old != nil {
 		h.old = old.n
@@ -66,31 +91,72 @@ func (s *Supervisor) launch(n int) {
 	if n > 1 {
 		s.handovers = append(s.handovers, h)
 	}
-	spec := stage2.Spec{
-		Command: g.program.command, Env: env, Dir: g.program.dir, Launcher: os.Getpid(),
-		Signals: s.signals, AllowIOUring: s.cfg.AllowIOUring,
+	return h
+}
+
+// launch starts a generation, which is to take over from the serving one, or
+// from one that served.
+func (s *Supervisor) launch(a generation.Launch) {
+	n := a.N
+	old := s.gens[s.machine.Serving()]
+	h := s.handoverTo(n)
+	g := s.gens[n]
+	if g == nil {
+		g = s.bear(n, h.before.program)
+	}
+	g.started = time.Now()
+	spec, err := s.spec(g)
+	if err != nil {
+		s.launched(g, nil, 0, err)
+		return
 	}
 	go func() {
 		var err error
-		if old != nil {
+		if old != nil && h.old == old.n && h.held == nil {
 			h.held, err = s.tracer.Snapshot(old.traced, nil)
 		}
+		clean := func() {}
 		var asides []aside
-		if err == nil && n > 1 {
+		if a.Again > 0 {
+			s.tracer.Mend(h.held) // what the one that failed did to them
+			s.tracer.Widen(h.held)
+			h.removeLeftovers()
+			clean = h.before.choose(&spec, a.Again)
+		}
+		if err == nil && n > 1 && h.asides == nil {
 			asides, err = moveAside(s.cfg.Unlink, n)
 		}
 		var traced *tracer.Generation
 		if err == nil {
 			traced, err = s.tracer.Launch(n, spec, h.held)
 		}
+		clean()
 		s.call(func() {
-			h.asides = asides
+			if asides != nil {
+				h.asides = asides
+			}
 			if h.decided { // the instance was told to stop meanwhile
 				h.decideAsides()
+			}
+			if a.Again > 0 {
+				g.again = "the version before, again"
+				if spec.File != "" {
+					g.again += ", from the file that was executed then"
+					g.path, g.file = h.before.path, h.before.file
+				}
 			}
 			s.launched(g, traced, len(h.held), err)
 		})
 	}()
+}
+
+// spec is what generation g is to execute.
+func (s *Supervisor) spec(g *gen) (stage2.Spec, error) {
+	env, err := s.hangNotify(g)
+	return stage2.Spec{
+		Command: g.program.command, Env: env, Dir: g.program.dir, Launcher: os.Getpid(),
+		Signals: s.signals, AllowIOUring: s.cfg.AllowIOUring,
+	}, err
 }
 
 func (s *Supervisor) launched(g *gen, traced *tracer.Generation, offered int, err error) {
@@ -107,7 +173,11 @@ func (s *Supervisor) launched(g *gen, traced *tracer.Generation, offered int, er
 		return
 	}
 	g.main, g.ready = traced.Root, true
-	s.path = traced.Path
+	if g.file == nil {
+		g.path = traced.Path
+		g.keepFile()
+	}
+	s.path = g.path
 	s.ask(g)
 	if g.n == 1 {
 		s.neverServes(g)

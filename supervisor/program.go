@@ -46,6 +46,9 @@ func (o RestartOptions) Validate() error {
 			return fmt.Errorf("%w: %q has a zero byte in it", ErrBadOptions, word)
 		}
 	}
+	if !slices.Contains([]Mode{"", StartFirst, StopFirst, Exec}, o.Mode) {
+		return fmt.Errorf("%w: the mode %q is none of start-first, stop-first and exec", ErrBadOptions, o.Mode)
+	}
 	switch {
 	case o.Dir != "" && !strings.HasPrefix(o.Dir, "/"):
 		return fmt.Errorf("%w: the directory %q is not an absolute path", ErrBadOptions, o.Dir)

@@ -19,7 +19,8 @@ func (s *Supervisor) begin(o RestartOptions) error {
 	}
 	switch {
 	case s.machine.Serving() != 0:
-	case s.next == 2:
+	case s.machine.Recovering():
+	case s.machine.Next() == 2:
 		return fmt.Errorf("%w: generation 1 is starting", ErrBusy)
 	default:
 		return fmt.Errorf("%w: no generation of it serves any more", ErrStopping)
@@ -31,7 +32,7 @@ func (s *Supervisor) begin(o RestartOptions) error {
 		}
 	}
 	s.systemd.reloading()
-	s.step(s.wanted(p, o.ReadyTimeout))
+	s.step(s.wanted(p, o.Mode, o.ReadyTimeout))
 	return nil
 }
 
@@ -56,7 +57,7 @@ func (s *Supervisor) Restart(o RestartOptions) (<-chan Event, func(), error) {
 	s.call(func() {
 		old := s.machine.Serving()
 		sub = s.hub.subscribe()
-		number := s.next
+		number := s.machine.Next()
 		if err = s.begin(o); err != nil {
 			s.hub.end(sub)
 			return

@@ -40,6 +40,7 @@ type Tracer interface {
 	Continue(g *tracer.Generation)
 	Kill(g *tracer.Generation)
 	Forget(g *tracer.Generation)
+	Widen(held []*tracer.Held)
 	Mend(held []*tracer.Held)
 	CloseHeld(held []*tracer.Held) (lost int)
 	Surplus(next *tracer.Generation, held []*tracer.Held) ([]*tracer.Held, error)
@@ -70,9 +71,9 @@ type Supervisor struct {
 	// Below: the loop only.
 	machine    *generation.Machine
 	gens       map[int]*gen
-	next       int        // number of the next generation
-	program    *program   // that the next generation executes
-	history    []*program // those before it, the oldest first
+	timers     map[generation.Timer]*time.Timer // the instance's
+	program    *program                         // that the next generation executes
+	history    []*program                       // those before it, the oldest first
 	handovers  []*handover
 	waiters    []waiter
 	path       string
@@ -102,7 +103,10 @@ type gen struct {
 	n       int
 	traced  *tracer.Generation
 	program *program
-	main    int // its first process, or the one that took its place
+	path    string // that was executed
+	file    *file  // …as it was then; nil: it can't be kept
+	again   string // said of one that is started again
+	main    int    // its first process, or the one that took its place
 	started time.Time
 	early   []tracer.Note  // that came before its launch was heard of
 	ready   bool           // its launch was heard of
@@ -137,8 +141,11 @@ type handover struct {
 	old, next int
 	held      []*tracer.Held
 	asides    []aside
-	decided   bool
-	ok        bool
+	// before is what served before, in case it has to be started again: where
+	// the old generation went first.
+	before  *before
+	decided bool
+	ok      bool
 }
 
 // New makes an instance that Run will start. It fails with ErrPtraceForbidden
@@ -168,7 +175,7 @@ func New(cfg Config) (*Supervisor, error) {
 			Ready:        cfg.Ready.policy(),
 		}),
 		gens:     make(map[int]*gen),
-		next:     1,
+		timers:   make(map[generation.Timer]*time.Timer),
 		outside:  make(map[syscall.Signal]time.Time),
 		terminal: make(map[syscall.Signal]time.Time),
 	}, nil
@@ -187,7 +194,7 @@ func (s *Supervisor) Run() (exitCode int, err error) {
 	defer s.programPidfile.remove()
 	reported := s.reporter()
 	sigs := s.catch()
-	s.step(s.wanted(s.program, 0))
+	s.step(s.wanted(s.program, StartFirst, 0))
 	for !s.ended {
 		select {
 		case <-s.tracer.Wake():
@@ -203,7 +210,7 @@ func (s *Supervisor) Run() (exitCode int, err error) {
 		}
 	}
 	if s.err == nil {
-		s.publish(Event{Kind: EventStopped, ExitCode: s.code, Reason: s.reason, LastCall: s.lastCall, Generation: s.next - 1})
+		s.publish(Event{Kind: EventStopped, ExitCode: s.code, Reason: s.reason, LastCall: s.lastCall, Generation: s.machine.Next() - 1})
 	}
 	<-s.hooks.done()
 	s.hub.endAll()
@@ -233,12 +240,6 @@ func (s *Supervisor) reporter() <-chan struct{} {
 		}
 	}()
 	return finished
-}
-
-// take is the number of the next generation.
-func (s *Supervisor) take() int {
-	s.next++
-	return s.next - 1
 }
 
 // step tells the policy of an event and does what it says.

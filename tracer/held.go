@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"regexp"
 	"time"
@@ -154,6 +155,20 @@ func hold(pid, fd int, inode uint64) (*Held, error) {
 	return &Held{FD: local, Inode: inode, Name: name, nonBlock: flags&unix.O_NONBLOCK != 0}, nil
 }
 
+// Widen makes room in the queues of listening sockets on which nobody accepts
+// for a while: a program's backlog is for the moments between two of its calls.
+// The next generation's listen() sets its own; Mend gives the old one back.
+func (t *Tracer) Widen(held []*Held) {
+	t.Do(func() {
+		for _, h := range held {
+			listens, err := unix.GetsockoptInt(h.FD, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+			if err == nil && listens != 0 && unix.Listen(h.FD, math.MaxUint16) == nil {
+				h.widened = true
+			}
+		}
+	})
+}
+
 // Mend undoes what a failed generation did to sockets that it shared with the
 // one that serves on: O_NONBLOCK sits on the file that both have, and a
 // shutdown() of a listener, as many servers do on their way out, closes the
@@ -166,8 +181,9 @@ func (t *Tracer) Mend(held []*Held) {
 			}
 			unix.SetNonblock(h.FD, h.nonBlock)
 			listens, err := unix.GetsockoptInt(h.FD, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
-			if err == nil && listens == 0 && !h.Name.Datagram() {
+			if err == nil && !h.Name.Datagram() && (listens == 0 || h.widened) {
 				unix.Listen(h.FD, h.backlog)
+				h.widened = false
 			}
 		}
 	})

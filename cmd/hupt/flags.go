@@ -135,3 +135,24 @@ func (r *readiness) UnmarshalText(text []byte) error {
 type runtimeDir struct {
 	RuntimeDir string `help:"Directory of the control sockets." env:"HUPT_RUNTIME_DIR" placeholder:"DIR"`
 }
+
+// order is whether the new version starts beside the old one or after it.
+type order supervisor.Mode
+
+// UnmarshalText is encoding.TextUnmarshaler.
+func (o *order) UnmarshalText(text []byte) error {
+	switch m := supervisor.Mode(text); m {
+	case supervisor.StartFirst, supervisor.StopFirst:
+		*o = order(m)
+		return nil
+	}
+	return fmt.Errorf("%q is neither start-first nor stop-first", text)
+}
+
+// modeFlags say in which order a restart goes about things.
+type modeFlags struct {
+	Order order `help:"Whether the new version starts beside the old one (start-first) or when that has gone (stop-first), while connections wait." xor:"mode" placeholder:"ORDER"`
+}
+
+// mode is what was asked for; empty: nothing.
+func (f modeFlags) mode() supervisor.Mode { return supervisor.Mode(f.Order) }

@@ -22,10 +22,12 @@ const (
 // levelVerbose on.
 var levels = map[supervisor.EventKind]level{
 	supervisor.EventFailed:   levelQuiet,
+	supervisor.EventRetry:    levelQuiet,
 	supervisor.EventWarning:  levelNormal,
 	supervisor.EventOutput:   levelNormal,
 	supervisor.EventStarting: levelNormal,
 	supervisor.EventServing:  levelNormal,
+	supervisor.EventQuiesced: levelNormal,
 	supervisor.EventHammer:   levelNormal,
 	supervisor.EventKilled:   levelNormal,
 	supervisor.EventResumed:  levelNormal,

@@ -31,6 +31,7 @@ type restartCmd struct {
 	Env   []string `sep:"none" help:"Set a variable of the environment, for this and all later versions." placeholder:"NAME=VALUE"`
 	Unset []string `sep:"none" help:"Take a variable out of it." placeholder:"NAME"`
 	Chdir string   `help:"Another working directory." placeholder:"DIR"`
+	modeFlags
 	runtimeDir
 
 	rollback bool
@@ -43,19 +44,20 @@ type rollbackCmd struct {
 	NoWait      bool     `xor:"wait" help:"As of restart."`
 	Timeout     duration `help:"As of restart." placeholder:"DUR"`
 	JSON        bool     `name:"json" help:"Print events as lines of JSON."`
+	modeFlags
 	runtimeDir
 }
 
 // Run restarts with what was before.
 func (c *rollbackCmd) Run(std *streams) error {
 	r := restartCmd{Target: c.Target, WaitDrained: c.WaitDrained, NoWait: c.NoWait, Timeout: c.Timeout,
-		JSON: c.JSON, runtimeDir: c.runtimeDir, rollback: true}
+		JSON: c.JSON, modeFlags: c.modeFlags, runtimeDir: c.runtimeDir, rollback: true}
 	return r.Run(std, nil)
 }
 
 // options checks what the restart is to have different.
 func (c *restartCmd) options(other otherCommand) (supervisor.RestartOptions, error) {
-	o := supervisor.RestartOptions{ReadyTimeout: time.Duration(c.Timeout), Command: other, Env: c.Env, Unset: c.Unset, Rollback: c.rollback}
+	o := supervisor.RestartOptions{ReadyTimeout: time.Duration(c.Timeout), Mode: c.mode(), Command: other, Env: c.Env, Unset: c.Unset, Rollback: c.rollback}
 	if c.Timeout < 0 {
 		return o, usagef("--timeout must not be negative")
 	}

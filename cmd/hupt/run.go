@@ -30,6 +30,7 @@ type runCmd struct {
 	Quiet          bool          `short:"q" xor:"verbosity" help:"Tell only of failures."`
 	Verbose        bool          `short:"v" xor:"verbosity" help:"Tell of everything."`
 	drainFlags
+	modeFlags
 	runtimeDir
 }
 
@@ -116,6 +117,7 @@ func (c *runCmd) config() (supervisor.Config, error) {
 		Name:          c.Name,
 		Command:       command,
 		Ready:         supervisor.Ready(c.Ready),
+		Mode:          c.mode(),
 		ReadyTimeout:  time.Duration(c.ReadyTimeout),
 		DrainTimeout:  time.Duration(c.DrainTimeout),
 		Drain:         c.Drain,

@@ -83,6 +83,9 @@ func (t *teller) done() {
 func short(e supervisor.Event) string {
 	switch e.Kind {
 	case supervisor.EventStarting:
+		if e.Reason != "" {
+			return describe(e)
+		}
 		return fmt.Sprintf("starting generation %d (pid %d)…", e.Generation, e.PID)
 	case supervisor.EventAdopted:
 		return "taking over " + printable(e.Address)

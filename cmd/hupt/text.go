@@ -19,7 +19,9 @@ func describe(e supervisor.Event) string {
 	generation := fmt.Sprintf("generation %d", e.Generation)
 	switch e.Kind {
 	case supervisor.EventStarting:
-		return fmt.Sprintf("starting %s (pid %d)", generation, e.PID)
+		return fmt.Sprintf("starting %s (pid %d)%s", generation, e.PID, why(e))
+	case supervisor.EventQuiesced:
+		return fmt.Sprintf("%s accepts no more; connections wait", generation)
 	case supervisor.EventAdopted:
 		return fmt.Sprintf("%s takes over %s", generation, printable(e.Address))
 	case supervisor.EventReady:
@@ -51,6 +53,8 @@ func describe(e supervisor.Event) string {
 			return "restart failed: " + printable(e.Reason)
 		}
 		return fmt.Sprintf("%s failed: %s", generation, printable(e.Reason))
+	case supervisor.EventRetry:
+		return fmt.Sprintf("the version before could not be started again: %s; connections wait", printable(e.Reason))
 	case supervisor.EventResumed:
 		return fmt.Sprintf("%s accepts connections again%s", generation, after(e))
 	case supervisor.EventStopped:
@@ -79,6 +83,14 @@ func left(e supervisor.Event) string {
 		}
 	}
 	return s
+}
+
+// why is the reason, if there is one.
+func why(e supervisor.Event) string {
+	if e.Reason == "" {
+		return ""
+	}
+	return ": " + printable(e.Reason)
 }
 
 // after says how long since the restart began.

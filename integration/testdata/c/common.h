@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -46,13 +47,14 @@ static struct {
 	int workers;
 	int reuseport;
 	const char *pidfile;
+	const char *lock; /* a file that must not be locked by another one */
 	const char *model;
 	const char *path;   /* of a Unix socket, instead of a port; @name is abstract */
 	const char *unlink; /* that path: "before" the bind, at the "end" (TERM), or "both" */
 	int packets;        /* SOCK_SEQPACKET, not SOCK_STREAM */
 	int rename;         /* bind to path.tmp, then rename it to path */
 	int mode;           /* chmod the path to that; 0: leave it */
-} opt = {"127.0.0.1", 0, 0, 0, 0, -1, 8, 0, NULL, "", NULL, "", 0, 0, 0};
+} opt = {"127.0.0.1", 0, 0, 0, 0, -1, 8, 0, NULL, NULL, "", NULL, "", 0, 0, 0};
 
 static void die(const char *what) {
 	fprintf(stderr, "%s: %s\n", what, strerror(errno));
@@ -99,6 +101,7 @@ static void parse_options(int argc, char **argv) {
 		else if (!strcmp(argv[i], "workers")) opt.workers = *value == '@' ? number_in(value + 1) : atoi(value);
 		else if (!strcmp(argv[i], "reuseport")) opt.reuseport = atoi(value);
 		else if (!strcmp(argv[i], "pidfile")) opt.pidfile = value;
+		else if (!strcmp(argv[i], "lock")) opt.lock = value;
 		else if (!strcmp(argv[i], "model")) opt.model = value;
 		else if (!strcmp(argv[i], "path")) opt.path = value;
 		else if (!strcmp(argv[i], "unlink")) opt.unlink = value;
@@ -111,6 +114,7 @@ static void parse_options(int argc, char **argv) {
 		}
 		value[-1] = '='; /* so that /proc/PID/cmdline reads as it was typed */
 	}
+	if (opt.lock && flock(open(opt.lock, O_CREAT | O_RDWR | O_CLOEXEC, 0644), LOCK_EX | LOCK_NB) < 0) die(opt.lock);
 }
 
 static void unlink_and_exit(int sig) {

@@ -1,0 +1,156 @@
+package supervisor
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"hupt/generation"
+	"hupt/stage2"
+)
+
+// Mode is in which order a restart goes about things: see generation.Mode.
+type Mode string
+
+// The modes.
+const (
+	StartFirst Mode = "start-first"
+	StopFirst  Mode = "stop-first"
+	Exec       Mode = "exec"
+)
+
+func (m Mode) policy() generation.Mode {
+	switch m {
+	case StopFirst:
+		return generation.StopFirst
+	case Exec:
+		return generation.Exec
+	}
+	return generation.StartFirst
+}
+
+// before is what served before a restart in which it had to go first.
+type before struct {
+	program *program
+	path    string
+	file    *file
+}
+
+func (g *gen) before() *before { return &before{program: g.program, path: g.path, file: g.file} }
+
+// file is the file of a program that was executed, kept open so that it can be
+// executed again when its name leads to something else.
+type file struct {
+	fd   int // O_PATH
+	stat unix.Stat_t
+}
+
+// keepFile keeps the file that generation g executes, if it is a program by
+// itself: of a script, the interpreter is what the kernel has executed, and the
+// script is read by its name.
+func (g *gen) keepFile() {
+	path := g.path
+	if !strings.HasPrefix(path, "/") {
+		path = filepath.Join(g.program.dir, path)
+	}
+	fd, err := unix.Open(fmt.Sprintf("/proc/%d/exe", g.main), unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	f := &file{fd: fd}
+	var named unix.Stat_t
+	if unix.Fstat(fd, &f.stat) != nil || unix.Stat(path, &named) != nil || !f.same(&named) {
+		unix.Close(fd)
+		return
+	}
+	g.file = f
+}
+
+// same reports whether st is of this file, as it was.
+func (f *file) same(st *unix.Stat_t) bool {
+	return f.stat.Dev == st.Dev && f.stat.Ino == st.Ino && f.stat.Mtim == st.Mtim && f.stat.Size == st.Size
+}
+
+func (f *file) close() {
+	if f != nil && f.fd >= 0 {
+		unix.Close(f.fd)
+		f.fd = -1
+	}
+}
+
+// choose says what to execute at the n-th attempt to start b again. Its name may
+// lead to the new version by now, which has just failed: then it is the file
+// that was kept, and at every second attempt what the name leads to, since
+// somebody may have put something better there. clean is for after the launch.
+func (b *before) choose(spec *stage2.Spec, n int) (clean func()) {
+	clean = func() {}
+	if b.file == nil || b.file.fd < 0 {
+		return clean
+	}
+	path, err := stage2.Lookup(b.program.command[0], b.program.env, b.program.dir)
+	if !strings.HasPrefix(path, "/") {
+		path = filepath.Join(b.program.dir, path)
+	}
+	var st unix.Stat_t
+	if err == nil && unix.Stat(path, &st) == nil && (b.file.same(&st) || n%2 == 0) {
+		return clean
+	}
+	self := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), b.file.fd)
+	// It may have another name: releases stay for a while.
+	if path, err := os.Readlink(self); err == nil && unix.Stat(path, &st) == nil && b.file.same(&st) {
+		spec.File = path
+		return clean
+	}
+	// By a link of its own name: the kernel calls the process by the last part
+	// of the path that was executed (comm, proc_pid_comm(5)).
+	spec.File = self
+	if dir, err := os.MkdirTemp("", "hupt-before-"); err == nil {
+		clean = func() { os.RemoveAll(dir) }
+		link := filepath.Join(dir, filepath.Base(b.path))
+		if os.Symlink(self, link) == nil {
+			spec.File = link
+		}
+	}
+	return clean
+}
+
+// removeLeftovers takes away what a version that failed left in place of files
+// that were moved aside for it.
+func (h *handover) removeLeftovers() {
+	for _, a := range h.asides {
+		if fi, err := os.Lstat(a.path); err == nil && !fi.IsDir() {
+			os.Remove(a.path)
+		}
+	}
+}
+
+// recovered: what served before serves again. The sockets have passed to it.
+func (s *Supervisor) recovered() {
+	if n := len(s.handovers); n > 0 {
+		h := s.handovers[n-1]
+		h.decided, h.ok = true, true
+		if g := s.gens[h.next]; g != nil {
+			s.tracer.Share(g.traced)
+		}
+		h.decideAsides()
+	}
+	s.mayCloseHeld()
+}
+
+// release closes a file of a program if nobody may have to execute it again.
+func (s *Supervisor) release(f *file) {
+	for _, g := range s.gens {
+		if g.file == f {
+			return
+		}
+	}
+	for _, h := range s.handovers {
+		if h.before != nil && h.before.file == f {
+			return
+		}
+	}
+	f.close()
+}

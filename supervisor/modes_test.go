@@ -1,0 +1,177 @@
+package supervisor
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"hupt/stage2"
+	"hupt/tracer"
+)
+
+func TestStopFirst(t *testing.T) {
+	r := start(t, func(c *Config, _ *fakeTracer) { c.Mode = StopFirst })
+	events, cancel, err := r.Restart(RestartOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cancel()
+	r.asked("forget 1", "launch 2")
+	r.serve(2)
+	const want = "quiesced 1, drained 1, stopping 1, gone 1, starting 2, ready 2, serving 2, confirmed 2"
+	if got := r.kinds(events); got != want {
+		t.Errorf("told %s", got)
+	}
+	r.asked("launch 1", "settle 1", "quiesce 1", "signal 1 SIGTERM", "forget 1", "launch 2", "settle 2")
+	r.call(func() {
+		if len(r.handovers) > 0 {
+			t.Errorf("%d handovers are left", len(r.handovers))
+		}
+	})
+}
+
+// TestModeOfOneRestart: what a restart asks for counts for it alone.
+func TestModeOfOneRestart(t *testing.T) {
+	r := start(t)
+	if _, _, err := r.Restart(RestartOptions{Mode: "sideways"}); !errors.Is(err, ErrBadOptions) {
+		t.Errorf("a mode that is none: %v", err)
+	}
+	events, _, err := r.Restart(RestartOptions{Mode: StopFirst})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.asked("forget 1", "launch 2")
+	r.serve(2)
+	r.kinds(events)
+	if _, _, err := r.Restart(RestartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.asked("launch 2", "settle 2", "launch 3")
+	r.never("quiesce 2")
+}
+
+// TestStartedAgain: what served before is, with its own command, until one
+// serves; and a restart that is asked for meanwhile comes first.
+func TestStartedAgain(t *testing.T) {
+	r := start(t, func(c *Config, f *fakeTracer) {
+		c.Mode = StopFirst
+		f.launch = func(n int) error {
+			if n == 2 || n == 3 {
+				return &tracer.LaunchError{Step: "execve", Path: "prog", Errno: unix.ENOEXEC}
+			}
+			return nil
+		}
+	})
+	events, _, err := r.Restart(RestartOptions{Command: []string{"sh", "-c", "x"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := r.kinds(events); !strings.HasSuffix(got, "gone 1, failed 2") && !strings.HasSuffix(got, "gone 1, retry 3, failed 2") {
+		t.Errorf("told %s", got)
+	}
+	if st := r.Status(false); st.State != "recovering" || st.Command[0] != "true" {
+		t.Errorf("%+v", st)
+	}
+	r.asked("launch 1", "forget 1", "launch 4") // after a second
+	if spec := r.specs[4]; spec.Command[0] != "true" {
+		t.Errorf("%+v was started again", spec)
+	}
+	if _, _, err := r.Restart(RestartOptions{Mode: StartFirst}); err != nil {
+		t.Fatal(err)
+	}
+	r.asked("launch 4", "signal 4 SIGTERM", "forget 4", "launch 5")
+	r.serve(5)
+	r.await(EventConfirmed)
+	if st := r.Status(false); st.State != "running" || st.Restarts != 1 || st.Rollbacks != 1 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// TestRecovered: the sockets have passed when what served before serves.
+func TestRecovered(t *testing.T) {
+	r := start(t, func(c *Config, _ *fakeTracer) { c.Mode = StopFirst })
+	events, _, err := r.Restart(RestartOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.gen(2)
+	r.fakeTracer.end(2, 0x0100)
+	r.serve(3)
+	if got := r.kinds(events); !strings.HasSuffix(got, "starting 3, ready 3, serving 3, failed 2") {
+		t.Errorf("told %s", got)
+	}
+	r.call(func() {
+		if n := r.machine.Serving(); n != 3 || len(r.handovers) > 0 {
+			t.Errorf("generation %d serves, %d handovers are left", n, len(r.handovers))
+		}
+	})
+}
+
+// TestChoose: what is started again is the file that was executed then, unless
+// its name still leads to it.
+func TestChoose(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", t.TempDir())
+	put := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		os.Remove(path)
+		if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	path := put("prog", "the old one")
+	f := &file{}
+	var err error
+	if f.fd, err = unix.Open(path, unix.O_PATH, 0); err != nil {
+		t.Fatal(err)
+	}
+	defer f.close()
+	if err := unix.Fstat(f.fd, &f.stat); err != nil {
+		t.Fatal(err)
+	}
+	b := &before{program: &program{command: []string{path}}, path: path, file: f}
+	choice := func(n int) string {
+		t.Helper()
+		var spec stage2.Spec
+		clean := b.choose(&spec, n)
+		defer clean()
+		if spec.File == "" {
+			return "by name"
+		}
+		text, err := os.ReadFile(spec.File)
+		if err != nil {
+			t.Error(err)
+		}
+		return filepath.Base(spec.File) + ": " + string(text)
+	}
+	if got := choice(1); got != "by name" {
+		t.Errorf("nothing has changed: %s", got)
+	}
+	kept := filepath.Join(dir, "kept")
+	if err := os.Rename(path, kept); err != nil {
+		t.Fatal(err)
+	}
+	put("prog", "the new one")
+	if got := choice(1); got != "kept: the old one" {
+		t.Error(got)
+	}
+	os.Remove(kept)
+	if got := choice(1); got != "prog: the old one" {
+		t.Error(got)
+	}
+	if got := choice(2); got != "by name" {
+		t.Errorf("every second attempt: %s", got)
+	}
+	os.Remove(path)
+	if got := choice(2); got != "prog: the old one" {
+		t.Errorf("its name leads nowhere: %s", got)
+	}
+	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "hupt-before-*")); len(left) > 0 {
+		t.Errorf("left over: %v", left)
+	}
+}
