@@ -83,6 +83,11 @@ func (i *Instance) Restart(ctx context.Context, options supervisor.RestartOption
 	return i.stream(ctx, "/v1/restart", options)
 }
 
+// Scale asks a pool to have n processes; the stream tells of it.
+func (i *Instance) Scale(ctx context.Context, n int) (*Stream, error) {
+	return i.stream(ctx, "/v1/scale", scaling{n})
+}
+
 // Stop asks the instance to end its program and itself.
 func (i *Instance) Stop(ctx context.Context) (*Stream, error) {
 	return i.stream(ctx, "/v1/stop", struct{}{})

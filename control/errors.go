@@ -70,6 +70,7 @@ var codes = map[string]error{
 	"not_found":      supervisor.ErrNotFound,
 	"not_executable": supervisor.ErrNotExecutable,
 	"no_previous":    supervisor.ErrNoPrevious,
+	"no_pool":        supervisor.ErrNoPool,
 	"bad_request":    supervisor.ErrBadOptions,
 	"forbidden":      ErrForeign,
 }

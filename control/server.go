@@ -58,6 +58,7 @@ func (s *Server) Serve(instance supervisor.Restarter) {
 	mux.HandleFunc("GET /v1/status", s.status)
 	mux.HandleFunc("POST /v1/restart", s.restart)
 	mux.HandleFunc("POST /v1/stop", s.stop)
+	mux.HandleFunc("POST /v1/scale", s.scale)
 	s.http = &http.Server{
 		Handler:           sameUser(mux),
 		ConnContext:       withPeer,
@@ -120,29 +121,61 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) restart(w http.ResponseWriter, r *http.Request) {
 	var options supervisor.RestartOptions
+	if decode(w, r, &options) {
+		events, cancel, err := s.instance.Restart(options)
+		answer(w, r, events, cancel, err)
+	}
+}
+
+// scaling is the body of a request for another number of processes.
+type scaling struct {
+	Processes int `json:"processes"`
+}
+
+func (s *Server) scale(w http.ResponseWriter, r *http.Request) {
+	var to scaling
+	if !decode(w, r, &to) {
+		return
+	}
+	pool, ok := s.instance.(supervisor.Scaler)
+	if !ok {
+		answer(w, r, nil, nil, supervisor.ErrNoPool)
+		return
+	}
+	events, cancel, err := pool.Scale(to.Processes)
+	answer(w, r, events, cancel, err)
+}
+
+// decode reads a request's body, which may be empty, and answers one that is
+// not what it should be.
+func decode(w http.ResponseWriter, r *http.Request, into any) bool {
 	body, err := readBody(w, r)
 	if err == nil && len(body) > 0 {
 		lines := json.NewDecoder(bytes.NewReader(body))
 		lines.DisallowUnknownFields()
-		err = lines.Decode(&options)
+		err = lines.Decode(into)
 	}
 	if err != nil {
 		fail(w, http.StatusBadRequest, failure{"bad request: " + err.Error(), "bad_request"})
+	}
+	return err == nil
+}
+
+// answer tells what was begun, or why it could not begin.
+func answer(w http.ResponseWriter, r *http.Request, events <-chan supervisor.Event, cancel func(), err error) {
+	if err == nil {
+		stream(w, r, events, cancel)
 		return
 	}
-	events, cancel, err := s.instance.Restart(options)
-	if err != nil {
-		status := http.StatusInternalServerError
-		switch {
-		case errors.Is(err, supervisor.ErrBusy), errors.Is(err, supervisor.ErrStopping), errors.Is(err, supervisor.ErrNoPrevious):
-			status = http.StatusConflict
-		case errors.Is(err, supervisor.ErrBadOptions):
-			status = http.StatusBadRequest
-		}
-		fail(w, status, failure{err.Error(), codeOf(err)})
-		return
+	status := http.StatusInternalServerError
+	switch {
+	case errors.Is(err, supervisor.ErrBusy), errors.Is(err, supervisor.ErrStopping),
+		errors.Is(err, supervisor.ErrNoPrevious), errors.Is(err, supervisor.ErrNoPool):
+		status = http.StatusConflict
+	case errors.Is(err, supervisor.ErrBadOptions):
+		status = http.StatusBadRequest
 	}
-	stream(w, r, events, cancel)
+	fail(w, status, failure{err.Error(), codeOf(err)})
 }
 
 func (s *Server) stop(w http.ResponseWriter, r *http.Request) {

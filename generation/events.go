@@ -92,6 +92,8 @@ type (
 		Now    bool
 		Sent   bool
 	}
+	// RetireWanted: the program is to end, but to finish what it has first.
+	RetireWanted struct{}
 )
 
 func (RestartWanted) event() {}
@@ -113,6 +115,7 @@ func (Listened) event()      {}
 func (Expired) event()       {}
 func (HammerWanted) event()  {}
 func (StopWanted) event()    {}
+func (RetireWanted) event()  {}
 
 // Timer is what a timer of a generation is for. Each has at most one of a kind.
 type Timer int

@@ -319,6 +319,8 @@ func (s *step) quiesceFailed(n int, reason string) {
 				}
 			})
 		}
+	case s.retiring(g):
+		s.end(g)
 	}
 }
 

@@ -18,6 +18,8 @@ func (m *Machine) Step(ev Event, now time.Time) []Action {
 		s.stop(e)
 	case Prepared:
 		s.with(e.N, s.prepared)
+	case RetireWanted:
+		s.retireAll()
 	case Launched:
 		s.with(e.N, func(g *Gen) {
 			g.Progress.Offered = e.Offered
@@ -318,6 +320,8 @@ func (s *step) quiesced(n int) {
 	case r != nil && r.old == n:
 		s.serve(s.Gen(r.number))
 		s.previous, g.began = n, r.began
+		s.drain(g)
+	case s.retiring(g):
 		s.drain(g)
 	}
 }

@@ -212,7 +212,11 @@ func (i *instance) huptWithin(d time.Duration, verb string, args ...string) (out
 	i.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
-	args = append([]string{verb, "--runtime-dir", i.runtime, fmt.Sprint(i.pid)}, args...)
+	target := []string{fmt.Sprint(i.pid)}
+	if verb == "scale" { // its target comes last
+		target, args = args, target
+	}
+	args = append(append([]string{verb, "--runtime-dir", i.runtime}, target...), args...)
 	cmd := exec.CommandContext(ctx, binary(i.t, "hupt"), args...)
 	out, err := cmd.CombinedOutput()
 	if ctx.Err() != nil {

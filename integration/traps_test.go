@@ -16,7 +16,7 @@ var trapRestarts = max(3, scale(10))
 // restarted under load like any other.
 func TestTraps(t *testing.T) {
 	for _, model := range []string{"clone", "fork", "vfork", "signals", "exec", "leaderless",
-		"closefrom", "fewfds", "nostack", "sandbox", "dropped", "daemon"} {
+		"closefrom", "fewfds", "nofds", "nostack", "sandbox", "dropped", "daemon"} {
 		t.Run(model, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, c("trap-"+model, "traps", "model="+model))
@@ -35,7 +35,11 @@ func TestTraps(t *testing.T) {
 				run.SetPhase(version)
 				i.restart()
 				run.SetPhase("")
-				seen.isNew(s, version)
+				// One that is always full, and may not have more, is quiesced
+				// between two connections, whenever that is.
+				if model != "nofds" {
+					seen.isNew(s, version)
+				}
 			}
 			noneFailed(t, fmt.Sprintf("%s, %d restarts", model, trapRestarts), run.Stop())
 			await(t, "all old generations are gone", func() bool { return len(i.status().Generations) == 1 })

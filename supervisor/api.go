@@ -35,6 +35,7 @@ const (
 	EventResumed EventKind = "resumed" // a quiesced generation accepts again (rollback after the quiesce)
 
 	EventRetry EventKind = "retry" // what served before a failed restart could not be started again, for Reason, and will be; connections wait
+	EventScaled EventKind = "scaled" // the pool has Processes now
 
 	EventStopped EventKind = "stopped" // the last generation ended: the instance ends with ExitCode
 	EventOutput  EventKind = "output"  // a line that a hook printed: Reason; Source says which hook
@@ -45,6 +46,7 @@ const (
 type Event struct {
 	Time        time.Time `json:"time"`
 	Kind        EventKind `json:"kind"`
+	Process     int       `json:"process,omitempty"`    // of a pool, which generations are counted by
 	Generation  int       `json:"generation,omitempty"` // the generation that it is about
 	PID         int       `json:"pid,omitempty"`        // that generation's first process
 	After       float64   `json:"after_s,omitempty"`    // seconds since the restart (or the stop) began
@@ -54,6 +56,7 @@ type Event struct {
 	Idle        int       `json:"idle,omitempty"`
 	Closing     int       `json:"closing,omitempty"`
 	Cut         int       `json:"cut,omitempty"`
+	Processes   int       `json:"processes,omitempty"` // of EventScaled and a pool's EventConfirmed: how many
 	ExitCode    int       `json:"exit_code,omitempty"` // of EventStopped
 	Reason      string    `json:"reason,omitempty"`
 	Source      string    `json:"source,omitempty"` // of EventOutput
@@ -78,6 +81,9 @@ type RestartOptions struct {
 	Mode Mode `json:"mode,omitempty"`
 	// Rollback starts what was executed before the last such change.
 	Rollback bool `json:"rollback,omitempty"`
+	// Rolling, of a pool: one process after the other. nil: as the instance
+	// was told.
+	Rolling *bool `json:"rolling,omitempty"`
 }
 
 // Restarter is what the control socket needs of an instance.
@@ -96,6 +102,12 @@ type Restarter interface {
 	Status(connections bool) Status
 }
 
+// Scaler is an instance whose processes can be counted anew.
+type Scaler interface {
+	// Scale makes it have n processes. It fails as Restart does.
+	Scale(n int) (events <-chan Event, cancel func(), err error)
+}
+
 // Status is how an instance is at one moment.
 type Status struct {
 	Version     string             `json:"version"`
@@ -106,17 +118,19 @@ type Status struct {
 	Path        string             `json:"path"`                       // of the program, as it was resolved at the last launch
 	Dir         string             `json:"dir"`
 	Started     time.Time          `json:"started"`
-	State       string             `json:"state"`     // "running", "restarting", "stopping"
-	Restarts    int                `json:"restarts"`  // that succeeded
-	Rollbacks   int                `json:"rollbacks"` // restarts that failed
-	Cut         int                `json:"cut"`       // connections lost at a hammer, ever
-	Stops       map[string]uint64  `json:"stops"`     // ptrace stops by kind ("signal", "clone", "seccomp:bind"…)
-	Injected    uint64             `json:"injected"`  // system calls that hupt made inside the program, ever
+	Processes   int                `json:"processes,omitempty"` // of a pool, that it is to have
+	State       string             `json:"state"`               // "running", "restarting", "scaling", "stopping"
+	Restarts    int                `json:"restarts"`            // that succeeded
+	Rollbacks   int                `json:"rollbacks"`           // restarts that failed
+	Cut         int                `json:"cut"`                 // connections lost at a hammer, ever
+	Stops       map[string]uint64  `json:"stops"`               // ptrace stops by kind ("signal", "clone", "seccomp:bind"…)
+	Injected    uint64             `json:"injected"`            // system calls that hupt made inside the program, ever
 	Generations []GenerationStatus `json:"generations"`
 }
 
 // GenerationStatus is how one generation is.
 type GenerationStatus struct {
+	Process     int            `json:"process,omitempty"` // of a pool, whose generation it is
 	Number      int            `json:"number"`
 	State       string         `json:"state"` // "starting", "serving", "draining", "stopping"
 	PID         int            `json:"pid"`   // its first process, or the one that took its place

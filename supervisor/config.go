@@ -45,7 +45,9 @@ type Config struct {
 	ProgramPidfile string
 	// Unlink are files that are moved away before a new version starts, and put
 	// back if it fails.
-	Unlink []string
+	Unlink  []string
+	Multi   int  // how many processes a Pool begins with
+	Rolling bool // a Pool restarts them one after the other
 
 	AllowIOUring bool // let io_uring_setup pass, whose binds and accepts hupt can't see
 

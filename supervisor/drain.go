@@ -109,6 +109,9 @@ func (s *Supervisor) otherPids(g *gen) (pids []int) {
 	for _, o := range others {
 		pids = append(pids, s.tracer.Pids(o)...)
 	}
+	if s.member != nil {
+		pids = append(pids, s.member.pool.pids(s.member)...)
+	}
 	return pids
 }
 

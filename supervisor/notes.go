@@ -70,7 +70,7 @@ func (s *Supervisor) groupStop(g *gen, sig unix.Signal) {
 
 // stopToo stops hupt, once for each stop of the program.
 func (s *Supervisor) stopToo() {
-	if !s.stopsToo {
+	if !s.stopsToo && (s.member == nil || s.member.number == 1) { // one of them is enough
 		s.stopsToo = true
 		unix.Kill(unix.Getpid(), unix.SIGSTOP)
 	}

@@ -24,13 +24,14 @@ import (
 // systemd is the end towards it.
 type systemd struct {
 	upstream string // NOTIFY_SOCKET; empty: nobody listens
+	mute     bool   // a pool says it for all of its members
 	ready    bool   // READY=1 was said
 	reloads  bool   // RELOADING=1 was said, and READY=1 not yet again
 }
 
 // say sends assignments. That nobody hears them is no reason to fail.
 func (d *systemd) say(state ...string) {
-	if d.upstream != "" {
+	if d.upstream != "" && !d.mute {
 		daemon.SdNotify(false, strings.Join(state, "\n"))
 	}
 }

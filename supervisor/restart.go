@@ -67,7 +67,7 @@ func (s *Supervisor) Restart(o RestartOptions) (<-chan Event, func(), error) {
 	if err != nil {
 		return nil, func() {}, err
 	}
-	events, cancel := s.follow(sub)
+	events, cancel := follow(&s.hub, sub)
 	return events, cancel, nil
 }
 
@@ -109,17 +109,17 @@ func (s *Supervisor) Stop() (<-chan Event, func()) {
 	if !s.call(func() { s.step(generation.StopWanted{Signal: int(unix.SIGTERM)}) }) {
 		s.hub.end(sub)
 	}
-	return s.follow(sub)
+	return follow(&s.hub, sub)
 }
 
 // follow gives a client what sub is told, until it cancels.
-func (s *Supervisor) follow(sub *subscriber) (<-chan Event, func()) {
+func follow(h *hub, sub *subscriber) (<-chan Event, func()) {
 	quit := make(chan struct{})
 	var once sync.Once
 	cancel := func() {
 		once.Do(func() {
 			close(quit)
-			s.hub.end(sub)
+			h.end(sub)
 		})
 	}
 	return sub.channel(quit), cancel

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hupt/generation"
+	"hupt/stage2"
 )
 
 // together is how far apart one signal to a whole group can reach hupt and the
@@ -20,7 +21,7 @@ const together = 50 * time.Millisecond
 
 // catch asks for every signal that somebody may send to hupt. SIGURG, SIGCHLD
 // and SIGPIPE are the runtime's and the kernel's own business.
-func (s *Supervisor) catch() <-chan os.Signal {
+func catch(inherited stage2.Signals) <-chan os.Signal {
 	c := make(chan os.Signal, 64)
 	for n := syscall.Signal(1); n <= 64; n++ {
 		switch n {
@@ -30,7 +31,7 @@ func (s *Supervisor) catch() <-chan os.Signal {
 			continue
 		case unix.SIGINT, unix.SIGQUIT, unix.SIGTERM:
 			// A script's background job has Ctrl-C ignored: so does the program.
-			if s.signals.Ignored&(1<<(n-1)) != 0 {
+			if inherited.Ignored&(1<<(n-1)) != 0 {
 				signal.Ignore(n)
 				continue
 			}
@@ -92,6 +93,11 @@ func (s *Supervisor) forward(sig syscall.Signal) {
 // restartBySignal begins a restart unless the same signal, sent to hupt and to
 // several processes of the program at once (killall), has begun one already.
 func (s *Supervisor) restartBySignal() {
+	if s.member != nil { // a restart is of the whole pool
+		pool := s.member.pool
+		go pool.call(pool.hup)
+		return
+	}
 	const burst = 50 * time.Millisecond
 	if time.Since(s.lastHUP) < burst {
 		return

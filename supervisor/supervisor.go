@@ -67,6 +67,7 @@ type Supervisor struct {
 	events chan generation.Event // from what runs beside it
 	done   chan struct{}         // closed when the loop ended
 	hub    hub
+	member *member // that it is of a pool; nil: it is the instance itself
 
 	// Below: the loop only.
 	machine    *generation.Machine
@@ -161,6 +162,10 @@ func New(cfg Config) (*Supervisor, error) {
 	if err != nil {
 		return nil, mapLaunchError(err)
 	}
+	return newSupervisor(cfg, tr, program, signals), nil
+}
+
+func newSupervisor(cfg Config, tr Tracer, program *program, signals stage2.Signals) *Supervisor {
 	return &Supervisor{
 		cfg: cfg, tracer: tr, program: program, signals: signals,
 		started: time.Now(),
@@ -178,7 +183,7 @@ func New(cfg Config) (*Supervisor, error) {
 		timers:   make(map[generation.Timer]*time.Timer),
 		outside:  make(map[syscall.Signal]time.Time),
 		terminal: make(map[syscall.Signal]time.Time),
-	}, nil
+	}
 }
 
 // Run launches the program and supervises it until it has ended. exitCode is
@@ -189,11 +194,14 @@ func (s *Supervisor) Run() (exitCode int, err error) {
 	if err := s.claimPidfiles(); err != nil {
 		return exitInternal, err
 	}
-	s.systemd.upstream = os.Getenv("NOTIFY_SOCKET")
+	s.systemd.upstream, s.systemd.mute = os.Getenv("NOTIFY_SOCKET"), s.member != nil
 	defer s.pidfile.remove()
 	defer s.programPidfile.remove()
-	reported := s.reporter()
-	sigs := s.catch()
+	reported := report(&s.hub, s.cfg.Report)
+	var sigs <-chan os.Signal
+	if s.member == nil { // else the pool gets them
+		sigs = catch(s.signals)
+	}
 	s.step(s.wanted(s.program, StartFirst, 0))
 	for !s.ended {
 		select {
@@ -221,21 +229,20 @@ func (s *Supervisor) Run() (exitCode int, err error) {
 	return s.code, s.err
 }
 
-// reporter hands events to cfg.Report on a goroutine of its own, so that a
-// blocked stderr never holds a restart up. The channel is closed when the last
-// was handed over.
-func (s *Supervisor) reporter() <-chan struct{} {
+// report hands events to f on a goroutine of its own, so that a blocked stderr
+// never holds a restart up. The channel is closed when the last was handed over.
+func report(h *hub, f func(Event)) <-chan struct{} {
 	finished := make(chan struct{})
-	if s.cfg.Report == nil {
+	if f == nil {
 		close(finished)
 		return finished
 	}
-	sub := s.hub.subscribe()
+	sub := h.subscribe()
 	go func() {
 		defer close(finished)
 		for q := sub.take(); len(q) > 0; q = sub.take() {
 			for _, e := range q {
-				s.cfg.Report(e)
+				f(e)
 			}
 		}
 	}()

@@ -48,23 +48,11 @@ func (t *Tracer) onBind(k *task, si syscallInfo) {
 		t.handOver(k, inode, o)
 		return
 	}
-	if t.reusePort && want.Family != unix.AF_UNIX {
-		t.sharePort(k.proc.pid, fd)
-	}
 	t.watchResult(k, "bind "+want.Text())
-	t.resume(k, 0)
-}
-
-// sharePort lets others bind what a socket is about to be bound to. A duplicate
-// will do: the option is the socket's. Should it fail, the bind does or does
-// not, as it would have.
-func (t *Tracer) sharePort(pid, fd int) {
-	local, err := takeFD(pid, fd)
-	if err != nil {
+	if t.reusePort && t.shareName(k, si, inode, want) {
 		return
 	}
-	defer unix.Close(local)
-	unix.SetsockoptInt(local, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+	t.resume(k, 0)
 }
 
 // handOver is adopt, and tells what kept it from being done. The task was then

@@ -19,7 +19,7 @@ func (t *Tracer) Signal(g *Generation, pid int, sig unix.Signal) (sent bool) {
 	t.Do(func() {
 		if g.procs[pid] != nil {
 			sent = unix.Kill(pid, sig) == nil
-			t.release(g) // what is kept waiting would not hear it
+			t.releaseToSignal(g) // what is kept waiting would not hear it
 		}
 	})
 	return sent
@@ -28,10 +28,10 @@ func (t *Tracer) Signal(g *Generation, pid int, sig unix.Signal) (sent bool) {
 // SignalAll sends sig to every process of g.
 func (t *Tracer) SignalAll(g *Generation, sig unix.Signal) {
 	t.Do(func() {
-		t.release(g)
 		for pid := range g.procs {
 			unix.Kill(pid, sig)
 		}
+		t.releaseToSignal(g)
 	})
 }
 

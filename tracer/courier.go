@@ -69,7 +69,12 @@ func (i *injection) courier(fds []int) ([]int, error) {
 func (i *injection) replace(fd, local int, cloexec bool) error {
 	brought, err := i.courier([]int{local})
 	if errors.Is(err, unix.EMFILE) {
-		return i.replaceTight(fd, local, cloexec)
+		lower, ok := raiseNoFile(i.k.proc.pid)
+		if !ok {
+			return i.replaceTight(fd, local, cloexec)
+		}
+		defer lower()
+		brought, err = i.courier([]int{local})
 	}
 	if err != nil {
 		return err
@@ -77,6 +82,22 @@ func (i *injection) replace(fd, local int, cloexec bool) error {
 	defer i.closeAll(brought)
 	_, err = i.call("dup3", unix.SYS_DUP3, uint64(brought[0]), uint64(fd), cloexecFlag(cloexec))
 	return err
+}
+
+// raiseNoFile gives a process that stands still room for the courier's
+// descriptors beyond its RLIMIT_NOFILE, until lower is called (prlimit(2)). Up to
+// the hard limit anybody may who may trace it; beyond, CAP_SYS_RESOURCE may.
+func raiseNoFile(pid int) (lower func(), ok bool) {
+	const room = 4
+	var was unix.Rlimit
+	if unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &was) != nil {
+		return nil, false
+	}
+	more := unix.Rlimit{Cur: was.Cur + room, Max: max(was.Max, was.Cur+room)}
+	if unix.Prlimit(pid, unix.RLIMIT_NOFILE, &more, nil) != nil {
+		return nil, false
+	}
+	return func() { unix.Prlimit(pid, unix.RLIMIT_NOFILE, &was, nil) }, true
 }
 
 // replaceTight is replace for a process that is at its RLIMIT_NOFILE but for

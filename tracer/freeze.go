@@ -17,7 +17,11 @@ import (
 func (t *Tracer) freeze(p *process, timeout time.Duration) bool {
 	p.frozen = true
 	for _, k := range p.tasks {
-		if k.held || k.parked {
+		if k.held {
+			t.sendBack(k)
+			continue
+		}
+		if k.parked {
 			t.resume(k, 0) // with an INTERRUPT, since the process is frozen
 			continue
 		}

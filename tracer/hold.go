@@ -18,8 +18,12 @@ const holdTimeout = time.Second
 // reports false if the task may go on.
 func (t *Tracer) holdAccept(k *task, inode uint64) bool {
 	g := k.proc.gen
-	if g.settled || g.held == holdsNoMore || k.proc.frozen || !g.adopted(inode) {
+	if g.settled || g.held == holdsNoMore || !g.adopted(inode) {
 		return false
+	}
+	if k.proc.frozen {
+		t.sendBack(k)
+		return true
 	}
 	if g.held == holdsNobody {
 		g.held = holdsSome
@@ -51,6 +55,44 @@ func (g *Generation) adopted(inode uint64) bool {
 // release lets the tasks of g that are kept waiting go on, and keeps none from
 // here on.
 func (t *Tracer) release(g *Generation) {
+	for _, k := range t.holdNoMore(g) {
+		t.resume(k, 0)
+	}
+}
+
+// releaseToSignal is release for a generation that was just sent a signal,
+// which it is to see first.
+func (t *Tracer) releaseToSignal(g *Generation) {
+	for _, k := range t.holdNoMore(g) {
+		t.sendBack(k)
+	}
+}
+
+// sendBack takes the call of a task that is kept waiting back, to be made again
+// after whatever it is to stop for: accept() does not look for signals, or for
+// an INTERRUPT, when the queue has something, and a program that is about to
+// die would take a client along.
+func (t *Tracer) sendBack(k *task) {
+	r, err := getRegisters(k.tid)
+	if err != nil {
+		return // it is dying
+	}
+	nr := syscallNumber(&r)
+	skipCall(&r)
+	if setRegisters(k.tid, r) != nil {
+		return
+	}
+	k.awaitsExit = func(int64) {
+		if r, err := getRegisters(k.tid); err == nil {
+			makeAgain(&r, nr)
+			setRegisters(k.tid, r)
+		}
+	}
+	t.resume(k, 0) // with an INTERRUPT, if the process is frozen
+}
+
+// holdNoMore is the tasks of g that are kept waiting, to be resumed.
+func (t *Tracer) holdNoMore(g *Generation) (held []*task) {
 	g.held = holdsNoMore
 	if !g.pending() {
 		t.unwatch(g)
@@ -58,8 +100,9 @@ func (t *Tracer) release(g *Generation) {
 	for _, p := range g.procs {
 		for _, k := range p.tasks {
 			if k.held {
-				t.resume(k, 0)
+				held = append(held, k)
 			}
 		}
 	}
+	return held
 }

@@ -20,8 +20,9 @@ import (
 func (t *Tracer) Quiesce(g *Generation, held []*Held) (left []int, err error) {
 	t.Do(func() {
 		g.quiesced = true
-		t.release(g)
-		left, err = t.quiesce(g, held)
+		if left, err = t.quiesce(g, held); err == nil {
+			t.release(g)
+		}
 	})
 	return left, err
 }

@@ -50,6 +50,13 @@ func setCall(r *registers, pc uint64, nr int, args [6]uint64) {
 // skipCall makes a task that stands at the entry of a system call not make it.
 func skipCall(r *registers) { r.Orig_rax = ^uint64(0) }
 
+// makeAgain puts a task that stands at the exit of a call that was skipped
+// before the instruction that makes it.
+func makeAgain(r *registers, nr int) {
+	r.Rip -= uint64(len(syscallInstruction))
+	r.Rax, r.Orig_rax = uint64(nr), ^uint64(0)
+}
+
 // result is what the system call returned, negative for -errno.
 func result(r *registers) int64 { return int64(r.Rax) }
 

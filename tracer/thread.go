@@ -47,6 +47,8 @@ type Tracer struct {
 	restartSig  unix.Signal
 	reusePort   bool
 	helpers     map[int]func(unix.WaitStatus)
+	binding     map[Name]*task    // who is about to bind what others may share
+	shared      map[Name]uint64   // inodes of sockets that others may share, with reusePort
 	ended       map[int]time.Time // processes that ended of late
 	filters     int               // seccomp filters that hupt itself is under
 }
@@ -57,9 +59,9 @@ type Options struct {
 	// from it and told as NoteRestartSignal. 0: none is.
 	RestartSignal unix.Signal
 
-	// ReusePort: sockets that are bound to a port that the program names get
-	// SO_REUSEPORT first (socket(7), Linux 3.9), so that other instances can
-	// share the port.
+	// ReusePort: generations of different branches that bind the same name
+	// share one socket, and sockets get SO_REUSEPORT before they are bound
+	// (socket(7), Linux 3.9), so that other instances can have the port, too.
 	ReusePort bool
 }
 
@@ -92,6 +94,8 @@ func New(o Options) (*Tracer, error) {
 		stops:      make(map[string]uint64),
 		restartSig: o.RestartSignal,
 		reusePort:  o.ReusePort,
+		binding:    make(map[Name]*task),
+		shared:     make(map[Name]uint64),
 		filters:    filters(os.Getpid()),
 	}
 	started := make(chan error)

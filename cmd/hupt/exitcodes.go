@@ -74,6 +74,8 @@ var kinds = []struct {
 	{control.ErrNoAnswer, exitNoAnswer},
 	{errRestartFailed, exitFailed},
 	{supervisor.ErrNoPrevious, exitFailed},
+	{supervisor.ErrNoPool, exitFailed},
+	{errScaleFailed, exitFailed},
 	{supervisor.ErrBadOptions, exitUsage},
 	{errMissing, exitFailed},
 	{errInterrupted, exitSignal + 2},

@@ -63,6 +63,7 @@ type cli struct {
 	Rollback rollbackCmd `cmd:"" help:"Restart with the command, environment and directory before the last change of them."`
 
 	Status  statusCmd  `cmd:"" help:"Show what runs under hupt."`
+	Scale   scaleCmd   `cmd:"" help:"Run another number of processes of a program that was started with --multi."`
 	Stop    stopCmd    `cmd:"" help:"Stop a program and its hupt, and wait until they are gone."`
 	Doctor  doctorCmd  `cmd:"" help:"Check what this kernel, user and container allow."`
 	Smoke   smokeCmd   `cmd:"" help:"Prove that a server restarts without losing a request."`

@@ -28,6 +28,8 @@ type restartCmd struct {
 	Timeout     duration `help:"How long the new version may take until it serves, else it is rolled back." placeholder:"DUR"`
 	JSON        bool     `name:"json" help:"Print events as lines of JSON."`
 
+	Rolling *bool `negatable:"" help:"Of --multi: one process after the other, or all at once; as the run was told."`
+
 	Env   []string `sep:"none" help:"Set a variable of the environment, for this and all later versions." placeholder:"NAME=VALUE"`
 	Unset []string `sep:"none" help:"Take a variable out of it." placeholder:"NAME"`
 	Chdir string   `help:"Another working directory." placeholder:"DIR"`
@@ -57,7 +59,7 @@ func (c *rollbackCmd) Run(std *streams) error {
 
 // options checks what the restart is to have different.
 func (c *restartCmd) options(other otherCommand) (supervisor.RestartOptions, error) {
-	o := supervisor.RestartOptions{ReadyTimeout: time.Duration(c.Timeout), Mode: c.mode(), Command: other, Env: c.Env, Unset: c.Unset, Rollback: c.rollback}
+	o := supervisor.RestartOptions{ReadyTimeout: time.Duration(c.Timeout), Mode: c.mode(), Command: other, Env: c.Env, Unset: c.Unset, Rollback: c.rollback, Rolling: c.Rolling}
 	if c.Timeout < 0 {
 		return o, usagef("--timeout must not be negative")
 	}
@@ -167,6 +169,9 @@ func watchRestart(next func() (supervisor.Event, error), tell *teller, drained b
 			return err
 		}
 		tell.event(e)
+		if e.Process != 0 {
+			continue // of a pool, which decides itself
+		}
 		switch e.Kind {
 		case supervisor.EventStarting:
 			if begun == 0 {

@@ -26,6 +26,8 @@ type runCmd struct {
 	Unlink         []string      `sep:"none" help:"A file to move away before a new version starts, and to put back if it fails: its pidfile, say." placeholder:"PATH"`
 	Hook           []string      `sep:"none" help:"A command to run when something happened to a version: before-start, started, ready, quiesced, drained, failed, stopped." placeholder:"EVENT=CMD"`
 	HookTimeout    duration      `help:"How long a hook may take before it is killed." default:"30s" placeholder:"30s"`
+	Multi          *int          `help:"Run so many processes of the program on the same sockets." placeholder:"N"`
+	Rolling        bool          `help:"With --multi: restart them one after the other, and stop at the first that fails."`
 	AllowIOUring   bool          `name:"allow-io-uring" help:"Let the program use io_uring, whose sockets hupt can't hand over."`
 	Quiet          bool          `short:"q" xor:"verbosity" help:"Tell only of failures."`
 	Verbose        bool          `short:"v" xor:"verbosity" help:"Tell of everything."`
@@ -73,6 +75,14 @@ func (c *runCmd) Run(std *streams, line commandLine) error {
 	return &codeError{code: code}
 }
 
+// processes is how many a pool has at first; 0: it is none.
+func (c *runCmd) processes() int {
+	if c.Multi == nil {
+		return 0
+	}
+	return *c.Multi
+}
+
 // withoutSocket says how to restart then.
 func (c *runCmd) withoutSocket() string {
 	if c.RestartSignal == 0 {
@@ -98,6 +108,12 @@ func (c *runCmd) config() (supervisor.Config, error) {
 		return supervisor.Config{}, usagef("--kill-after must not be negative")
 	case syscall.Signal(c.StopSignal) == syscall.SIGSTOP:
 		return supervisor.Config{}, usagef("--stop-signal STOP would not end anything")
+	case c.Multi != nil && (*c.Multi < 1 || *c.Multi > supervisor.MaxProcesses):
+		return supervisor.Config{}, usagef("--multi must be from 1 to %d, not %d", supervisor.MaxProcesses, *c.Multi)
+	case c.Rolling && c.Multi == nil:
+		return supervisor.Config{}, usagef("--rolling is for several processes: give --multi N, too")
+	case c.ProgramPidfile != "" && c.Multi != nil:
+		return supervisor.Config{}, usagef("--program-pidfile names one process; with --multi there are several: use --pidfile, which names hupt")
 	}
 	if err := c.checkFiles(); err != nil {
 		return supervisor.Config{}, err
@@ -127,6 +143,8 @@ func (c *runCmd) config() (supervisor.Config, error) {
 		KillAfter:     time.Duration(c.KillAfter),
 		StopSignal:    syscall.Signal(c.StopSignal),
 		RestartSignal: syscall.Signal(c.RestartSignal),
+		Multi:         c.processes(),
+		Rolling:       c.Rolling,
 		AllowIOUring:  c.AllowIOUring,
 
 		Pidfile:        c.Pidfile,

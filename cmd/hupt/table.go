@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -44,6 +45,9 @@ func writeInstance(w io.Writer, pid int, s *supervisor.Status, now time.Time) {
 	if s.Dir != "" {
 		fmt.Fprintf(w, "  cwd       %s\n", printable(s.Dir))
 	}
+	if s.Processes != 0 {
+		fmt.Fprintf(w, "  processes %d; generations are counted by process: 2.3 is the second's third\n", s.Processes)
+	}
 	fmt.Fprintf(w, "  restarts  %d, %d rolled back, %s cut\n", s.Restarts, s.Rollbacks, count(s.Cut, "connection"))
 	fmt.Fprintf(w, "  stops     %s\n", stops(s.Stops))
 	fmt.Fprintf(w, "  injected  %s\n", count(int(s.Injected), "system call"))
@@ -53,7 +57,7 @@ func writeInstance(w io.Writer, pid int, s *supervisor.Status, now time.Time) {
 	fmt.Fprintln(table, "  GENERATION\tSTATE\tPID\tPROCESSES\tAGE\tMEMORY\tCONNECTIONS")
 	sockets := 0
 	for _, g := range s.Generations {
-		fmt.Fprintf(table, "  %d\t%s\t%d\t%d\t%s\t%s\t%d\n", g.Number, printable(g.State), g.PID,
+		fmt.Fprintf(table, "  %s\t%s\t%d\t%d\t%s\t%s\t%d\n", number(g), printable(g.State), g.PID,
 			len(g.PIDs), age(now.Sub(g.Started)), size(g.RSS), g.Connections)
 		sockets += len(g.Sockets)
 	}
@@ -65,8 +69,8 @@ func writeInstance(w io.Writer, pid int, s *supervisor.Status, now time.Time) {
 	fmt.Fprintln(table, "  SOCKET\tGENERATION\tQUEUE\tHANDED OVER")
 	for _, g := range s.Generations {
 		for _, socket := range g.Sockets {
-			fmt.Fprintf(table, "  %s %s\t%d\t%d of %d\t%s\n", printable(socket.Network), printable(socket.Address),
-				g.Number, socket.Queue, socket.Backlog, yesNo(socket.Adopted))
+			fmt.Fprintf(table, "  %s %s\t%s\t%d of %d\t%s\n", printable(socket.Network), printable(socket.Address),
+				number(g), socket.Queue, socket.Backlog, yesNo(socket.Adopted))
 		}
 	}
 	table.Flush()
@@ -115,6 +119,14 @@ func stops(kinds map[string]uint64) string {
 		return "0"
 	}
 	return fmt.Sprintf("%d (%s)", total, strings.Join(parts, ", "))
+}
+
+// number is a generation's, with its process's in front in a pool.
+func number(g supervisor.GenerationStatus) string {
+	if g.Process != 0 {
+		return fmt.Sprintf("%d.%d", g.Process, g.Number)
+	}
+	return strconv.Itoa(g.Number)
 }
 
 func yesNo(b bool) string {

@@ -19,13 +19,18 @@ type teller struct {
 	json     bool
 	terminal bool
 
-	counting int       // generation whose count stands in the unfinished line
+	counting id        // whose count stands in the unfinished line
 	told     time.Time // when a count was told last
-	counted  map[int]bool
+	counted  map[id]bool
 }
 
+// id names a generation, of a pool's process.
+type id struct{ process, generation int }
+
+func idOf(e supervisor.Event) id { return id{e.Process, e.Generation} }
+
 func newTeller(w io.Writer, asJSON bool) *teller {
-	return &teller{w: w, json: asJSON, terminal: isTerminal(w), counted: map[int]bool{}}
+	return &teller{w: w, json: asJSON, terminal: isTerminal(w), counted: map[id]bool{}}
 }
 
 func (t *teller) event(e supervisor.Event) {
@@ -34,11 +39,11 @@ func (t *teller) event(e supervisor.Event) {
 		json.NewEncoder(t.w).Encode(e)
 	case e.Kind == supervisor.EventDraining:
 		t.count(e)
-	case e.Kind == supervisor.EventFailed:
+	case e.Kind == supervisor.EventFailed && e.Process == 0:
 		// The error says it.
-	case e.Kind == supervisor.EventDrained && e.Generation == t.counting && t.terminal:
+	case e.Kind == supervisor.EventDrained && idOf(e) == t.counting && t.terminal:
 		fmt.Fprintf(t.w, "\r\x1b[K%s\n", short(e))
-		t.counting = 0
+		t.counting = id{}
 	default:
 		t.end()
 		fmt.Fprintln(t.w, short(e))
@@ -50,24 +55,24 @@ func (t *teller) event(e supervisor.Event) {
 func (t *teller) count(e supervisor.Event) {
 	switch {
 	case t.terminal:
-		if t.counting != e.Generation {
+		if t.counting != idOf(e) {
 			t.end()
 		}
 		// EL (ECMA-48): clear to the end of the line.
 		fmt.Fprintf(t.w, "\r%s\x1b[K", short(e))
-		t.counting = e.Generation
-	case !t.counted[e.Generation] || e.Time.Sub(t.told) >= sparse:
+		t.counting = idOf(e)
+	case !t.counted[idOf(e)] || e.Time.Sub(t.told) >= sparse:
 		fmt.Fprintln(t.w, short(e))
-		t.counted[e.Generation] = true
+		t.counted[idOf(e)] = true
 		t.told = e.Time
 	}
 }
 
 // end finishes a line that was being rewritten.
 func (t *teller) end() {
-	if t.counting != 0 {
+	if t.counting != (id{}) {
 		fmt.Fprintln(t.w)
-		t.counting = 0
+		t.counting = id{}
 	}
 }
 
@@ -81,6 +86,9 @@ func (t *teller) done() {
 
 // short is describe for somebody who knows which restart it is about.
 func short(e supervisor.Event) string {
+	if e.Process != 0 || e.Processes != 0 {
+		return describe(e)
+	}
 	switch e.Kind {
 	case supervisor.EventStarting:
 		if e.Reason != "" {

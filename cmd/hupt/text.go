@@ -17,6 +17,9 @@ import (
 // describe says in words what happened.
 func describe(e supervisor.Event) string {
 	generation := fmt.Sprintf("generation %d", e.Generation)
+	if e.Process != 0 {
+		generation = fmt.Sprintf("process %d, %s", e.Process, generation)
+	}
 	switch e.Kind {
 	case supervisor.EventStarting:
 		return fmt.Sprintf("starting %s (pid %d)%s", generation, e.PID, why(e))
@@ -29,7 +32,12 @@ func describe(e supervisor.Event) string {
 	case supervisor.EventServing:
 		return fmt.Sprintf("%s serves%s", generation, after(e))
 	case supervisor.EventConfirmed:
+		if e.Processes != 0 {
+			return fmt.Sprintf("%s restarted%s", processes(e.Processes), after(e))
+		}
 		return fmt.Sprintf("%s is confirmed%s", generation, after(e))
+	case supervisor.EventScaled:
+		return fmt.Sprintf("scaled to %s%s", processes(e.Processes), after(e))
 	case supervisor.EventDraining:
 		return fmt.Sprintf("%s drains %s", generation, left(e))
 	case supervisor.EventDrained:
@@ -146,6 +154,13 @@ func count(n int, thing string) string {
 		return "1 " + thing
 	}
 	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+func processes(n int) string {
+	if n == 1 {
+		return "1 process"
+	}
+	return fmt.Sprintf("%d processes", n)
 }
 
 // printable shows what a terminal would obey, or what would break a line, as

@@ -7,7 +7,8 @@
  *   model=exec          a thread that is not the leader executes the server
  *   model=leaderless    the first thread has ended, another serves
  *   model=closefrom     every descriptor above 2 is closed at start
- *   model=fewfds        hardly a descriptor more than it needs
+ *   model=fewfds        hardly a descriptor more than it needs, but it may have more
+ *   model=nofds         and may not
  *   model=nostack       serves on a thread with the smallest stack there is
  *   model=sandbox       its own seccomp filter kills it for any call but a few
  *   model=dropped       it gives up root after the bind, and is not dumpable
@@ -147,9 +148,9 @@ int main(int argc, char **argv) {
 	parse_options(argc, argv);
 	if (is("closefrom")) close_range(3, ~0U, 0);
 	if (is("daemon")) become_daemon();
-	if (is("fewfds")) {
+	if (is("fewfds") || is("nofds")) {
 		/* 0, 1, 2, the listener and one connection. */
-		struct rlimit few = {5, 5};
+		struct rlimit few = {5, is("nofds") ? 5 : 64};
 		setrlimit(RLIMIT_NOFILE, &few);
 	}
 	listener = open_listener(0);

@@ -1,0 +1,281 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sys/unix"
+
+	"hupt/stage2"
+	"hupt/tracer"
+)
+
+// Pool is an instance of several processes of one program (`run --multi`),
+// each with generations of its own, that share their sockets. It implements
+// Restarter.
+type Pool struct {
+	cfg     Config
+	tracer  *tracer.Tracer
+	signals stage2.Signals
+	program *program
+	started time.Time
+	calls   chan func()
+	done    chan struct{}
+	hub     hub
+	pidfile pidfile
+
+	// Below: the loop only.
+	members   []*member
+	next      int    // number of the next member
+	work      string // what is being done to all of them; "": nothing
+	again     bool   // a restart signal came meanwhile
+	lastHUP   time.Time
+	stopping  bool
+	restarts  int
+	rollbacks int
+	cut       int // of members that have gone
+	systemd   systemd
+	code      int
+	lastCall  string
+	ran       bool // some process was started
+	err       error
+}
+
+// ErrNoPool is what Scale answers where a single process runs.
+var ErrNoPool = errors.New("it runs one process: only one that was started with --multi can be scaled")
+
+// MaxProcesses bounds a pool: a number beyond is a slip of the finger.
+const MaxProcesses = 1024
+
+// NewPool makes an instance of cfg.Multi processes that Run will start.
+func NewPool(cfg Config) (*Pool, error) {
+	if len(cfg.Command) == 0 {
+		return nil, errors.New("no command")
+	}
+	program := initialProgram(cfg.Command)
+	signals := stage2.InheritedSignals()
+	tr, err := tracer.New(tracer.Options{RestartSignal: cfg.RestartSignal, ReusePort: true})
+	if err != nil {
+		return nil, mapLaunchError(err)
+	}
+	return &Pool{
+		cfg: cfg, tracer: tr, signals: signals, program: program, started: time.Now(), next: 1,
+		calls: make(chan func()), done: make(chan struct{}),
+	}, nil
+}
+
+// Run starts the processes and supervises them until the last has ended. The
+// exit code is that of the last; an error means that none was ever started.
+func (p *Pool) Run() (exitCode int, err error) {
+	defer close(p.done)
+	p.pidfile.path = p.cfg.Pidfile
+	if err := p.pidfile.claim(); err != nil {
+		return exitInternal, err
+	}
+	if err := p.pidfile.write(os.Getpid()); err != nil {
+		return exitInternal, err
+	}
+	defer p.pidfile.remove()
+	p.systemd.upstream = os.Getenv("NOTIFY_SOCKET")
+	reported := report(&p.hub, p.cfg.Report)
+	sigs := catch(p.signals)
+	for range p.cfg.Multi {
+		p.grow()
+	}
+	for len(p.members) > 0 {
+		select {
+		case f := <-p.calls:
+			f()
+		case sig := <-sigs:
+			p.caught(sig.(syscall.Signal))
+		}
+	}
+	if p.ran {
+		p.err = nil
+	}
+	if p.err == nil {
+		p.hub.publish(Event{Time: time.Now(), Kind: EventStopped, ExitCode: p.code, LastCall: p.lastCall})
+	}
+	p.hub.endAll()
+	select {
+	case <-reported:
+	case <-time.After(time.Second): // nobody reads what hupt writes
+	}
+	return p.code, p.err
+}
+
+// grow starts one more process.
+func (p *Pool) grow() *member {
+	cfg := p.cfg
+	cfg.Pidfile = "" // it is the pool's
+	m := &member{number: p.next, pool: p, serves: make(chan struct{}), ended: make(chan struct{})}
+	cfg.Report = m.told
+	m.Supervisor = newSupervisor(cfg, p.tracer.Branch(), p.program, p.signals)
+	m.Supervisor.member = m
+	p.next++
+	p.members = append(p.members, m)
+	go func() {
+		code, err := m.Run()
+		close(m.ended)
+		p.call(func() { p.gone(m, code, err) })
+	}()
+	return m
+}
+
+// gone: a process and all its generations have ended.
+func (p *Pool) gone(m *member, code int, err error) {
+	p.members = slices.DeleteFunc(p.members, func(x *member) bool { return x == m })
+	p.cut += m.machine.Cut
+	if !m.retiring {
+		p.code, p.lastCall = code, m.lastCall
+	}
+	switch {
+	case err != nil && m.served:
+		p.publish(Event{Kind: EventWarning, Process: m.number, Reason: err.Error()})
+	case err != nil:
+		p.err = err
+	default:
+		p.ran = true
+	}
+	if !p.stopping && !m.retiring && len(p.members) > 0 {
+		why := m.reason
+		if err != nil {
+			why = err.Error()
+		}
+		p.publish(Event{Kind: EventWarning, Process: m.number, Reason: fmt.Sprintf("process %d ended: %s; %d of %d are left", m.number, why, len(p.members), p.cfg.Multi)})
+	}
+}
+
+// stop: every process is to end.
+func (p *Pool) stop() {
+	p.stopping = true
+	p.systemd.say(daemon.SdNotifyStopping)
+}
+
+// served: one of them serves for the first time.
+func (p *Pool) served() { p.systemd.served() }
+
+func (p *Pool) publish(e Event) {
+	e.Time = time.Now()
+	p.hub.publish(e)
+}
+
+// call runs f in the loop and waits. It reports false if the loop has ended.
+// A member's loop must not call it: the pool's may be calling the member's.
+func (p *Pool) call(f func()) bool {
+	ran := make(chan struct{})
+	select {
+	case p.calls <- func() { f(); close(ran) }:
+		<-ran
+		return true
+	case <-p.done:
+		return false
+	}
+}
+
+// caught: somebody sent hupt a signal.
+func (p *Pool) caught(sig syscall.Signal) {
+	switch sig {
+	case unix.SIGTERM, unix.SIGINT, unix.SIGQUIT:
+		p.stop()
+	case p.cfg.RestartSignal:
+		p.hup()
+		return
+	}
+	for _, m := range p.members {
+		if m.retiring && p.stopping {
+			m.hammer()
+			continue
+		}
+		m.call(func() { m.Supervisor.caught(sig) })
+	}
+}
+
+// hup begins a restart, once for signals that came together: killall sends one
+// to every process and to hupt.
+func (p *Pool) hup() {
+	if time.Since(p.lastHUP) < together {
+		return
+	}
+	p.lastHUP = time.Now()
+	_, cancel, err := p.begin(RestartOptions{})
+	cancel()
+	if errors.Is(err, ErrBusy) {
+		p.again = true
+		err = fmt.Errorf("%w; another one follows", err)
+	}
+	if err != nil {
+		p.publish(Event{Kind: EventWarning, Reason: err.Error()})
+	}
+}
+
+// pids is the processes of every member but one.
+func (p *Pool) pids(but *member) (pids []int) {
+	var others []*member
+	p.call(func() { others = slices.Clone(p.members) })
+	for _, m := range others {
+		if m != but {
+			pids = append(pids, m.traced()...)
+		}
+	}
+	return pids
+}
+
+// Stop implements Restarter.
+func (p *Pool) Stop() (<-chan Event, func()) {
+	sub := p.hub.subscribe()
+	if !p.call(func() {
+		p.stop()
+		for _, m := range p.members {
+			if m.retiring {
+				m.hammer()
+			} else {
+				m.end(unix.SIGTERM)
+			}
+		}
+	}) {
+		p.hub.end(sub)
+	}
+	return follow(&p.hub, sub)
+}
+
+// Status implements Restarter.
+func (p *Pool) Status(connections bool) Status {
+	st := Status{PID: os.Getpid(), Version: p.cfg.Version, Name: p.cfg.Name, Started: p.started, State: "running"}
+	var members []*member
+	p.call(func() {
+		members = slices.Clone(p.members)
+		st.Command, st.Dir, st.Processes = p.program.command, p.program.dir, p.cfg.Multi
+		st.Restarts, st.Rollbacks, st.Cut = p.restarts, p.rollbacks, p.cut
+		switch {
+		case p.stopping:
+			st.State = "stopping"
+		case p.work != "":
+			st.State = p.work
+		}
+	})
+	all := make([]Status, len(members))
+	var wg sync.WaitGroup
+	for n, m := range members {
+		wg.Go(func() { all[n] = m.Supervisor.Status(connections) })
+	}
+	wg.Wait()
+	for n, one := range all {
+		st.Cut += one.Cut
+		st.Stops, st.Injected = one.Stops, one.Injected // of the tracer that they share
+		if n == 0 {
+			st.Command, st.Previous, st.Path, st.Dir = one.Command, one.Previous, one.Path, one.Dir
+		}
+		for _, g := range one.Generations {
+			g.Process = members[n].number
+			st.Generations = append(st.Generations, g)
+		}
+	}
+	return st
+}

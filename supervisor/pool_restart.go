@@ -1,0 +1,223 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Restart implements Restarter. With Config.Rolling the processes are
+// restarted one after the other, until one fails, which is rolled back; else
+// all at once, each by itself.
+func (p *Pool) Restart(o RestartOptions) (events <-chan Event, cancel func(), err error) {
+	if err := o.Validate(); err != nil {
+		return nil, func() {}, err
+	}
+	err = error(ErrStopping)
+	p.call(func() { events, cancel, err = p.begin(o) })
+	if err != nil {
+		return nil, func() {}, err
+	}
+	return events, cancel, nil
+}
+
+func (p *Pool) begin(o RestartOptions) (<-chan Event, func(), error) {
+	none := func() {}
+	switch {
+	case p.stopping || len(p.members) == 0:
+		return nil, none, ErrStopping
+	case p.work != "":
+		return nil, none, fmt.Errorf("%w: the instance is %s", ErrBusy, p.work)
+	}
+	next := p.program.changed(o)
+	if next != p.program {
+		if err := next.check(); err != nil {
+			return nil, none, err
+		}
+	}
+	rolling := p.cfg.Rolling
+	if o.Rolling != nil {
+		rolling = *o.Rolling
+	}
+	p.work = "restarting"
+	p.systemd.reloading()
+	sub := p.hub.subscribe()
+	go p.restartAll(slices.Clone(p.members), o, rolling, sub)
+	events, cancel := follow(&p.hub, sub)
+	return events, cancel, nil
+}
+
+// restartAll restarts the members, and ends sub when the old generations have
+// gone.
+func (p *Pool) restartAll(members []*member, o RestartOptions, rolling bool, sub *subscriber) {
+	began := time.Now()
+	var drains, running sync.WaitGroup
+	failures := make([]error, len(members))
+	for n, m := range members {
+		running.Go(func() { failures[n] = m.restart(o, &drains) })
+		if !rolling {
+			continue
+		}
+		if running.Wait(); failures[n] != nil {
+			break
+		}
+	}
+	running.Wait()
+	e := Event{Kind: EventConfirmed, After: time.Since(began).Seconds(), Processes: len(members)}
+	var why []string
+	for n, err := range failures {
+		if err != nil {
+			why = append(why, fmt.Sprintf("process %d: %v", members[n].number, err))
+		}
+	}
+	if len(why) > 0 {
+		e.Kind, e.Processes, e.Reason = EventFailed, 0, strings.Join(why, "; ")
+	}
+	p.call(func() {
+		p.work = ""
+		if e.Kind == EventConfirmed {
+			p.restarts++
+			p.systemd.reloaded(fmt.Sprintf("%d processes restarted", len(members)))
+			p.program = p.program.changed(o)
+			if o.Rollback {
+				p.program = members[0].current()
+			}
+		} else {
+			p.rollbacks++
+			p.systemd.reloaded("restart failed: " + e.Reason)
+		}
+		p.publish(e)
+		if p.again && !p.stopping {
+			p.again = false
+			_, cancel, _ := p.begin(RestartOptions{})
+			cancel()
+		}
+	})
+	drains.Wait()
+	p.hub.end(sub)
+}
+
+// restart restarts one member and waits for the decision. Its drain goes on.
+func (m *member) restart(o RestartOptions, drains *sync.WaitGroup) error {
+	events, cancel, err := m.Supervisor.Restart(o)
+	if err != nil {
+		return err
+	}
+	decided := make(chan error, 1)
+	decide := func(err error) {
+		select {
+		case decided <- err:
+		default: // it was, and what comes is about another restart
+		}
+	}
+	drains.Go(func() {
+		defer cancel()
+		begun := 0
+		for e := range events {
+			switch {
+			case e.Kind == EventStarting && begun == 0:
+				begun = e.Generation
+			case e.Kind == EventConfirmed && e.Generation == begun:
+				decide(nil)
+			case e.Kind == EventFailed:
+				decide(errors.New(e.Reason))
+			}
+		}
+		decide(errors.New("it ended"))
+	})
+	return <-decided
+}
+
+// current is the program that the member executes.
+func (s *Supervisor) current() (p *program) {
+	s.call(func() { p = s.program })
+	return p
+}
+
+// Scale makes the pool have n processes, and tells of it until that is so. A
+// process that is to go finishes its connections first.
+func (p *Pool) Scale(n int) (events <-chan Event, cancel func(), err error) {
+	if n < 1 || n > MaxProcesses {
+		return nil, func() {}, fmt.Errorf("%w: the number of processes must be from 1 to %d, not %d", ErrBadOptions, MaxProcesses, n)
+	}
+	err = error(ErrStopping)
+	p.call(func() {
+		switch {
+		case p.stopping || len(p.members) == 0:
+			return
+		case p.work != "":
+			err = fmt.Errorf("%w: the instance is %s", ErrBusy, p.work)
+			return
+		}
+		err = nil
+		p.work = "scaling"
+		sub := p.hub.subscribe()
+		events, cancel = follow(&p.hub, sub)
+		go p.scale(n, sub)
+	})
+	if err != nil {
+		return nil, func() {}, err
+	}
+	return events, cancel, nil
+}
+
+func (p *Pool) scale(n int, sub *subscriber) {
+	began := time.Now()
+	var born, going []*member
+	p.call(func() {
+		stay := slices.DeleteFunc(slices.Clone(p.members), func(m *member) bool { return m.retiring })
+		for range n - len(stay) {
+			born = append(born, p.grow())
+		}
+		if n < len(stay) {
+			going = stay[n:]
+		}
+		for _, m := range going {
+			m.retiring = true
+		}
+	})
+	err := awaitAll(born, p.cfg.ReadyTimeout)
+	if err != nil { // what was there stays as it was
+		for _, m := range born {
+			p.call(func() { m.retiring = true })
+			m.retire()
+		}
+		for _, m := range born {
+			<-m.ended
+		}
+	}
+	for _, m := range going {
+		m.retire()
+	}
+	p.call(func() {
+		p.work = ""
+		if err != nil {
+			p.publish(Event{Kind: EventFailed, Reason: fmt.Sprintf("scale to %d: %v", n, err)})
+			return
+		}
+		p.cfg.Multi = n
+		p.publish(Event{Kind: EventScaled, Processes: n, After: time.Since(began).Seconds()})
+	})
+	for _, m := range going {
+		<-m.ended
+	}
+	p.hub.end(sub)
+}
+
+// awaitAll waits until members serve.
+func awaitAll(members []*member, timeout time.Duration) error {
+	late := time.After(timeout)
+	for _, m := range members {
+		select {
+		case <-m.serves:
+		case <-m.ended:
+			return fmt.Errorf("process %d ended", m.number)
+		case <-late:
+			return fmt.Errorf("process %d does not serve after %v", m.number, timeout)
+		}
+	}
+	return nil
+}

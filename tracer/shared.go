@@ -1,0 +1,118 @@
+package tracer
+
+import (
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hupt/fdtable"
+)
+
+// Several processes of one program on one port (Options.ReusePort): whoever
+// binds second gets the socket of whoever was first. With one queue for all of
+// them nobody's connections are lost when one ends, which is what a group of
+// SO_REUSEPORT sockets can't promise; and no program knows that it shares.
+//
+// The option is set all the same, before a bind that is made: another hupt may
+// have processes on that port, too.
+
+// bindTick is how often a bind looks whether another one is over, which takes
+// some microseconds.
+const bindTick = time.Millisecond
+
+// shareName is called at a bind that no held socket was offered for. It reports
+// whether the task was given another process's socket; if not, the bind is to
+// be made.
+func (t *Tracer) shareName(k *task, si syscallInfo, inode uint64, at Name) bool {
+	fd := int(int32(si.Args[0]))
+	want, ok := t.wantedName(k.proc.pid, fd, at)
+	if !ok {
+		return false
+	}
+	if first := t.binding[want]; first != nil && first != k && t.tasks[first.tid] == first {
+		// Two at the same time: the second waits for what becomes of the first.
+		k.awaitsExit = nil
+		time.AfterFunc(bindTick, func() {
+			t.Do(func() {
+				if t.tasks[k.tid] == k {
+					t.onBind(k, si)
+				}
+			})
+		})
+		return true
+	}
+	told := k.awaitsExit
+	if h := t.siblings(k.proc.gen, want); h != nil {
+		defer h.close()
+		k.awaitsExit = nil
+		g := k.proc.gen
+		o := &offer{held: h}
+		g.offers = append(g.offers, o)
+		err := t.adopt(k, inode, o)
+		if err == nil || gone(err) {
+			return true
+		}
+		t.tell(Note{Kind: NoteFailedCall, Generation: g, PID: k.proc.pid, Text: fmt.Sprintf("share %s: %v", want, err)})
+		return true // it was let go with the bind's own failure
+	}
+	t.binding[want] = k
+	k.awaitsExit = func(v int64) {
+		delete(t.binding, want)
+		if v == 0 {
+			t.shared[want] = inode
+		}
+		if told != nil {
+			told(v)
+		}
+	}
+	return false
+}
+
+// wantedName is the whole name that a bind of descriptor fd asks for, and sets
+// SO_REUSEPORT. A duplicate will do: the option is the socket's.
+func (t *Tracer) wantedName(pid, fd int, at Name) (Name, bool) {
+	local, err := takeFD(pid, fd)
+	if err != nil {
+		return Name{}, false
+	}
+	defer unix.Close(local)
+	want, err := kindOf(local)
+	if err != nil || want.Family != at.Family {
+		return Name{}, false
+	}
+	if want.Family != unix.AF_UNIX {
+		unix.SetsockoptInt(local, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+	}
+	want.Address, want.Path = at.Address, at.Path
+	return want, true
+}
+
+// siblings takes the socket of that name from a generation of another branch.
+func (t *Tracer) siblings(g *Generation, want Name) *Held {
+	inode, ok := t.shared[want]
+	if !ok {
+		return nil
+	}
+	for _, other := range t.generations {
+		if other.notes == g.notes {
+			continue
+		}
+		for pid := range other.procs {
+			sockets, err := fdtable.Sockets(pid)
+			if err != nil {
+				continue
+			}
+			for fd, i := range sockets {
+				if i != inode {
+					continue
+				}
+				if h, err := hold(pid, fd, inode); err == nil {
+					h.backlog = unix.SOMAXCONN
+					return h
+				}
+			}
+		}
+	}
+	return nil
+}
