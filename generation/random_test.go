@@ -94,6 +94,10 @@ func (w *world) chances() (out []happening) {
 	if w.pick(20) == 0 {
 		out = append(out, func() {
 			w.stopped = true
+			if w.pick(3) == 0 {
+				w.step(RetireWanted{})
+				return
+			}
 			w.step(StopWanted{Signal: 15, Now: w.pick(4) == 0, Sent: w.pick(2) == 0})
 		})
 	}

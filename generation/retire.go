@@ -2,23 +2,17 @@ package generation
 
 // retireAll ends the instance as an old generation ends: it accepts no more,
 // finishes its connections, and is told to stop. Others serve on the same
-// sockets.
+// sockets. In the middle of something, it is a stop like any other.
 func (s *step) retireAll() {
-	if s.stopping {
-		return
-	}
-	s.stopping, s.rescue = true, 0
-	if s.restart != nil {
-		s.failed("the instance was told to retire")
-	}
-	for _, g := range s.gens {
-		switch {
-		case g.Number == s.serving && g.Phase == Serving:
-			g.began = s.now
-			s.do(Quiesce{g.Number})
-		case g.Phase == Starting || g.Phase == Quiescing:
-			s.kill(g, "it was still starting")
-		}
+	g := s.Gen(s.serving)
+	switch {
+	case s.stopping:
+	case s.restart != nil || s.recovery != nil || s.rescue != 0 || g == nil || g.Phase != Serving:
+		s.stop(StopWanted{})
+	default:
+		s.stopping = true
+		g.began = s.now
+		s.do(Quiesce{g.Number})
 	}
 }
 

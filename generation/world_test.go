@@ -241,6 +241,9 @@ func (w *world) mayQuiesce(n int) {
 	if w.m.Gen(n).Failed || w.m.restart != nil && w.m.restart.mode != StartFirst && w.m.restart.stage == clearing {
 		return
 	}
+	if w.stopped && n == w.m.Serving() {
+		return // it retires: others have its sockets
+	}
 	next := w.gens[w.pending]
 	if next != nil && w.policy.Ready != ByAccept && !next.word {
 		w.fail("quiesce of %d for %d, which nobody said is ready", n, w.pending)

@@ -34,7 +34,7 @@ const (
 	EventFailed  EventKind = "failed"  // the restart failed: Reason says why; the serving generation serves on
 	EventResumed EventKind = "resumed" // a quiesced generation accepts again (rollback after the quiesce)
 
-	EventRetry EventKind = "retry" // what served before a failed restart could not be started again, for Reason, and will be; connections wait
+	EventRetry  EventKind = "retry"  // what served before a failed restart could not be started again, for Reason, and will be; connections wait
 	EventScaled EventKind = "scaled" // the pool has Processes now
 
 	EventStopped EventKind = "stopped" // the last generation ended: the instance ends with ExitCode
