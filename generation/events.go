@@ -18,6 +18,8 @@ type (
 	// touched was looked for, and was not found; if the serving generation is
 	// to go first, its sockets are held. LaunchFailed tells otherwise.
 	Prepared struct{ N int }
+	// ReviveDue: the pause of ReviveAfter is over, and generation N is to serve.
+	ReviveDue struct{ N int }
 	// Launched: N executes its program, and may adopt Offered held sockets.
 	Launched struct{ N, Offered int }
 	// LaunchFailed: it does not, and no process of it is left. It answers
@@ -98,6 +100,7 @@ type (
 
 func (RestartWanted) event() {}
 func (Prepared) event()      {}
+func (ReviveDue) event()     {}
 func (Launched) event()      {}
 func (Executed) event()      {}
 func (ExecuteFailed) event() {}
@@ -152,6 +155,8 @@ type (
 	// program of N, once the other processes of Old were ended: Executed, or
 	// ExecuteFailed.
 	Execute struct{ N, Old int }
+	// ReviveAfter wants ReviveDue after a pause.
+	ReviveAfter struct{ After time.Duration }
 	// Quiesce makes N stop accepting, and answers Quiesced or QuiesceFailed.
 	Quiesce struct{ N int }
 	// Resume undoes it, and answers Resumed.
@@ -192,6 +197,7 @@ type (
 		Left   int
 		Cut    int
 		Reason string
+		After  time.Duration // of "reviving": when
 	}
 	// Decided ends restart N: the new generation serves, or it failed.
 	Decided struct {
@@ -214,6 +220,7 @@ type (
 func (Prepare) action()        {}
 func (Launch) action()         {}
 func (Execute) action()        {}
+func (ReviveAfter) action()    {}
 func (Quiesce) action()        {}
 func (Resume) action()         {}
 func (Settled) action()        {}

@@ -189,10 +189,10 @@ func (s *step) gone(g *Gen) {
 	}
 	// The first one's end is the instance's, even if a stop killed it before
 	// its launch was heard of.
-	if s.serving == g.Number || g.Number == 1 && phase == Starting || s.alone(g) {
+	if s.serving == g.Number || (g.Number == 1 || g.revived) && phase == Starting || s.alone(g) {
 		s.serving, s.code = 0, g.Exit.Code
 		s.reason, s.lastCall = s.died(g), g.lastFailed
-		if s.restart == nil && s.recovery == nil {
+		if !s.fell(g) && s.restart == nil && s.recovery == nil {
 			s.callBack()
 		}
 	}

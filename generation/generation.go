@@ -38,6 +38,11 @@ type Policy struct {
 	// generation that listens is ready once it settled.
 	BlindReady bool
 	Ready      Readiness
+
+	Revive      Revive
+	ReviveMax   int           // how often in a row; 0: as often as it takes
+	ReviveDelay time.Duration // the second pause; the first is none
+	ReviveReset time.Duration // one that served so long is not counted
 }
 
 // Readiness is what makes a new generation ready.
@@ -81,11 +86,13 @@ type Gen struct {
 	Exit     Exit // how its main process ended, once it has
 	Exited   bool
 
-	accepts bool   // it waits for connections, or has settled without
-	told    bool   // it was said to be ready
-	runs    bool   // its launch was heard of
-	first   bool   // it took over from nobody, and was not said to serve yet
-	doubt   string // why whoever was asked does not find it ready
+	accepts bool      // it waits for connections, or has settled without
+	told    bool      // it was said to be ready
+	runs    bool      // its launch was heard of
+	revived bool      // it was started because nothing served
+	since   time.Time // it serves; zero: it never did
+	first   bool      // it took over from nobody, and was not said to serve yet
+	doubt   string    // why whoever was asked does not find it ready
 
 	wanted     time.Time     // when the restart began that it is for
 	timeout    time.Duration // from launch to ready
@@ -122,6 +129,7 @@ type Machine struct {
 	reason   string    // why the last serving generation ended
 	lastCall string    // of it that failed, if it never served
 	ended    bool
+	revival  revival
 
 	Restarts  int
 	Rollbacks int
@@ -180,6 +188,8 @@ func (m *Machine) State() string {
 		return "restarting"
 	case m.recovery != nil:
 		return "recovering"
+	case m.revival.due || m.reviving() != nil:
+		return "reviving"
 	}
 	return "running"
 }

@@ -3,6 +3,7 @@ package generation
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 // What everything begins with, in the words of script_test.go.
@@ -383,6 +384,63 @@ func TestPolicyOtherwise(t *testing.T) {
 	doubted 2 503           =>
 	expired 2 settle        =>
 	expired 2 ready         => quiesce 2, say failed 2 (it was not ready after 0.00 s: 503; generation 1 serves on), decided failed`},
+		"revived at once, then later and later, and at once again when it served": {Policy{Revive: ReviveAlways, ReviveDelay: time.Second, ReviveReset: time.Minute}, running + `
+	exit 1 main last 0      => say gone 1, forget 1, say reviving 0 (it exited with status 0 after 0.00 s), revive after 0s
+	due 2                   => launch 2
+	launched 2 1            => say starting 2
+	progress 2 1/1/1/1      => settled 2, say serving 2
+	exit 2 main last 1      => say gone 2, forget 2, say reviving 0 (it exited with status 1 after 0.00 s), revive after 1s
+	due 3                   => launch 3
+	launch-failed 3 why     => say failed 3 (why), say reviving 0 (why), revive after 2s
+	due 4                   => launch 4
+	launched 4 1            => say starting 4
+	exit 4 main last 137    => say gone 4, forget 4, say reviving 0 (it exited with status 137 after 0.00 s), revive after 4s
+	due 5                   => launch 5
+	launched 5 1            => say starting 5
+	progress 5 1/1/1/1      => settled 5, say serving 5
+	wait 1m
+	exit 5 main last 0      => say gone 5, forget 5, say reviving 0 (it exited with status 0 after 60.00 s), revive after 0s`},
+		"a stop ends the pause before a revival": {Policy{Revive: ReviveAlways}, running + `
+	exit 1 main last 3      => say gone 1, forget 1, say reviving 0 (it exited with status 3 after 0.00 s), revive after 0s
+	stop 15                 => end 3
+	due 2                   =>`},
+		"a stop ends a revival": {Policy{Revive: ReviveAlways}, running + `
+	exit 1 main last 3      => say gone 1, forget 1, say reviving 0 (it exited with status 3 after 0.00 s), revive after 0s
+	due 2                   => launch 2
+	stop 15                 => say killed 2 (it was still starting), kill 2
+	launched 2 1            => kill 2
+	exit 2 main last 137    => forget 2, end 137`},
+		"on failure": {Policy{Revive: ReviveOnFailure}, running + `
+	exit 1 main last 3      => say gone 1, forget 1, say reviving 0 (it exited with status 3 after 0.00 s), revive after 0s
+	due 2                   => launch 2
+	launched 2 1            => say starting 2
+	exit 2 main last 143    => say gone 2, forget 2, end 143`},
+		"it gives up": {Policy{Revive: ReviveAlways, ReviveMax: 1}, running + `
+	exit 1 main last 3      => say gone 1, forget 1, say reviving 0 (it exited with status 3 after 0.00 s), revive after 0s
+	due 2                   => launch 2
+	launched 2 1            => say starting 2
+	exit 2 main last 4      => say gone 2, forget 2, say failed 0 (the program ended 2 times in a row (--revive-max): it is not started again), end 4`},
+		"a restart in the pause": {Policy{Revive: ReviveAlways}, running + `
+	exit 1 main last 3      => say gone 1, forget 1, say reviving 0 (it exited with status 3 after 0.00 s), revive after 0s
+	restart 2               => launch 2
+	due 9                   =>
+	launched 2 1            => say starting 2, timer ready 2 1m0s, timer settle 2 1s
+	exit 2 main last 5      => forget 2, say failed 2 (it exited with status 5 after 0.00 s; nothing serves any more), decided failed, say reviving 0 (it exited with status 3 after 0.00 s), revive after 0s
+	due 3                   => launch 3`},
+		"the serving one dies while another drains, which goes on draining": {Policy{Revive: ReviveAlways}, confirmed + `
+	exit 2 main last 3      => say gone 2, forget 2, say reviving 0 (it exited with status 3 after 0.00 s), revive after 0s
+	counted 1 0             => say drained 1, say stopping 1, signal 1 stop, timer kill 1 10s
+	due 3                   => launch 3
+	exit 1 main last 1      => say gone 1, forget 1
+	launched 3 1            => say starting 3`},
+		"a draining one dies, and nobody is disturbed": {Policy{Revive: ReviveAlways}, confirmed + `
+	exit 1 main last 1      => say gone 1 cut=3, forget 1`},
+		"one that dies in its probation is rolled back, not revived": {Policy{Revive: ReviveAlways}, probation + `
+	exit 2 main last 1      => say gone 2, forget 2, resume 1
+	resumed 1               => say resumed 1, say failed 2 (it exited with status 1 after 0.00 s; generation 1 serves on), decided failed`},
+		"the old one dies while the new one starts, and that fails, too": {Policy{Revive: ReviveAlways}, starting + `
+	exit 1 main last 9      => say gone 1, forget 1
+	exit 2 main last 1      => forget 2, say failed 2 (it exited with status 1 after 0.00 s; nothing serves any more), decided failed, say reviving 0 (it exited with status 9 after 0.00 s), revive after 0s`},
 		"a ring that nobody can see wait": {Policy{BlindReady: true}, `
 	restart 1               => launch 1
 	launched 1              => say starting 1

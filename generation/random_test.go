@@ -48,6 +48,14 @@ func (w *world) answers() (out []happening) {
 			out = append(out, func() { w.exit(g, w.pick(len(g.procs))) })
 		}
 	}
+	if w.due {
+		out = append(out, func() {
+			w.due = false
+			if w.m.Reviving() {
+				w.step(ReviveDue{w.m.Next()})
+			}
+		})
+	}
 	if len(w.late) > 0 {
 		out = append(out, func() {
 			e := w.late[0]
@@ -292,6 +300,9 @@ func (w *world) atRest() {
 
 func randomPolicy(pick func(int) int) Policy {
 	p := Policy{ReadyTimeout: time.Minute, DrainTimeout: time.Minute, KillAfter: 10 * time.Second}
+	p.Revive = [...]Revive{ReviveNever, ReviveOnFailure, ReviveAlways}[pick(3)]
+	p.ReviveMax = pick(3)
+	p.ReviveDelay, p.ReviveReset = time.Millisecond, 100*time.Millisecond
 	p.Ready = [...]Readiness{ByAccept, ByAccept, ByWord, ByBoth}[pick(4)]
 	switch pick(6) {
 	case 0:

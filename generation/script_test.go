@@ -45,8 +45,8 @@ func play(t *testing.T, p Policy, script string) {
 		}
 		e := parseEvent(t, strings.Fields(what))
 		actions := m.Step(e, now)
-		if len(actions) == 1 && strings.HasPrefix(what, "restart ") {
-			actions = m.Step(Prepared{e.(RestartWanted).N}, now) // mostly there is nothing wrong
+		if len(actions) == 1 && strings.HasPrefix(actionWords(actions), "prepare ") && !strings.HasPrefix(what, "begin ") {
+			actions = m.Step(Prepared{actions[0].(Prepare).N}, now) // mostly there is nothing wrong
 		}
 		got := actionWords(actions)
 		if want = strings.TrimSpace(want); got != want {
@@ -105,6 +105,8 @@ func parseEvent(t *testing.T, f []string) Event {
 			t.Fatal(err)
 		}
 		return Progressed{n, p}
+	case "due":
+		return ReviveDue{n}
 	case "told":
 		return Told{n}
 	case "doubted":
@@ -152,6 +154,8 @@ func actionWord(a Action) string {
 	switch a := a.(type) {
 	case Prepare:
 		return fmt.Sprintf("prepare %d", a.N)
+	case ReviveAfter:
+		return fmt.Sprintf("revive after %v", a.After)
 	case Launch:
 		if a.Again > 0 {
 			return fmt.Sprintf("launch %d again=%d", a.N, a.Again)

@@ -20,6 +20,8 @@ func (m *Machine) Step(ev Event, now time.Time) []Action {
 		s.with(e.N, s.prepared)
 	case RetireWanted:
 		s.retireAll()
+	case ReviveDue:
+		s.revive(e.N)
 	case Launched:
 		s.with(e.N, func(g *Gen) {
 			g.Progress.Offered = e.Offered
@@ -57,6 +59,7 @@ func (m *Machine) Step(ev Event, now time.Time) []Action {
 		}
 		s.with(e.N, func(g *Gen) { s.expired(g, e.Timer) })
 	}
+	s.mayRevive()
 	s.mayEnd()
 	return s.actions
 }
@@ -94,6 +97,9 @@ func (m *Machine) Busy() string {
 		}
 		return ""
 	case m.restart == nil:
+		if g := m.reviving(); g != nil {
+			return fmt.Sprintf("generation %d is starting", g.Number)
+		}
 		return ""
 	}
 	what := "on probation"
@@ -116,6 +122,9 @@ func (m *Machine) Busy() string {
 
 func (s *step) begin(e RestartWanted) {
 	s.last = max(s.last, e.N)
+	if s.revival.due { // beside what?
+		s.revival.due, e.Mode = false, StartFirst
+	}
 	if e.N > 1 {
 		if s.recovery != nil && s.restart != nil {
 			s.failed(s.restart.reason)
@@ -148,7 +157,7 @@ func (s *step) prepared(g *Gen) {
 		}
 		return
 	}
-	if g.Number == 1 {
+	if g.Number == 1 || g.revived {
 		s.launch(g, 0)
 		return
 	}
@@ -195,6 +204,8 @@ func (s *step) launchFailed(g *Gen, reason string) {
 		s.newFailed(reason)
 	case s.restart != nil && s.restart.old == g.Number:
 		s.oldGone()
+	case g.revived:
+		s.revivalFailed(g, reason)
 	case g.Number == 1:
 		s.ended = true // the launcher's caller has the error
 	}
@@ -208,6 +219,7 @@ func (s *step) progressed(g *Gen, p Progress) {
 	case g.Phase == Starting && p.complete():
 		s.doesAccept(g)
 	case g.Phase == Starting:
+		g.accepts = false // it listens on more, after it seemed to have settled
 		s.do(SetTimer{g.Number, SettleTimer, Settle})
 	case g.Phase != Serving || g.settled:
 	case p.complete():
@@ -226,6 +238,7 @@ func (s *step) progressed(g *Gen, p Progress) {
 
 // settle says that g serves, as far as anybody can see.
 func (s *step) settle(g *Gen) {
+	g.since = s.now
 	g.settled = true
 	g.lastFailed = "" // what failed did not matter
 	s.do(ClearTimer{g.Number, SettleTimer}, Settled{g.Number})

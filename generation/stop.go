@@ -8,6 +8,7 @@ func (s *step) stop(e StopWanted) {
 		s.recovery = nil
 		s.do(ClearTimer{0, RetryTimer})
 	}
+	s.revival = revival{}
 	if s.restart != nil {
 		s.failed("the instance was told to stop")
 	}
@@ -35,7 +36,7 @@ func (s *step) stop(e StopWanted) {
 // mayEnd ends the instance once nothing serves, nothing starts, and nothing
 // drains any more.
 func (s *step) mayEnd() {
-	if s.ended || s.serving != 0 || s.restart != nil || s.recovery != nil || len(s.gens) > 0 {
+	if s.ended || s.serving != 0 || s.restart != nil || s.recovery != nil || s.revival.due || len(s.gens) > 0 {
 		return
 	}
 	s.ended = true

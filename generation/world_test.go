@@ -27,6 +27,7 @@ type world struct {
 	held    int       // sockets of the last generation that gave way
 	next    int       // the restart that was asked for last
 	stopped bool      // a stop was asked for
+	due     bool      // a revival was
 	calm    bool      // only new generations fail, and only before they are confirmed
 	ended   bool
 	ending  bool   // what is under way comes to its end: what is launched is good
@@ -107,6 +108,11 @@ func (w *world) step(e Event) {
 // act does what the machine says, and checks that it may say so.
 func (w *world) act(a Action) {
 	switch a := a.(type) {
+	case ReviveAfter:
+		if w.due || w.stopped || w.m.Serving() != 0 {
+			w.fail("a revival too many")
+		}
+		w.due = true
 	case Prepare:
 		w.bear(a.N).preparing = true
 	case Launch:
@@ -206,7 +212,7 @@ func (w *world) offer(n int) {
 // is only started again when nothing serves or is to come to serve.
 func (w *world) mayLaunch(a Launch) {
 	if a.Again == 0 {
-		w.alone = a.N > 1 && w.mode == StopFirst
+		w.alone = a.N > 1 && w.m.restart != nil && w.m.restart.mode == StopFirst
 	}
 	if w.alone && w.runs() > 0 {
 		w.fail("launch of %d beside others", a.N)

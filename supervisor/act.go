@@ -24,7 +24,10 @@ func (s *Supervisor) act(a generation.Action) {
 	case generation.Settled:
 		if g := s.gens[a.N]; g != nil {
 			s.tracer.Settle(g.traced)
+			s.lookAtSockets()
 		}
+	case generation.ReviveAfter:
+		s.reviveAfter(a.After)
 	case generation.Admit:
 		if g := s.gens[a.N]; g != nil {
 			s.tracer.Admit(g.traced)
@@ -83,7 +86,9 @@ func (s *Supervisor) report(r generation.Report) {
 	if g := s.gens[r.N]; g != nil && e.Kind == EventStarting {
 		e.Reason = g.again
 	}
-	if !r.Since.IsZero() {
+	if r.Kind == string(EventReviving) {
+		e.After = r.After.Seconds()
+	} else if !r.Since.IsZero() {
 		e.After = time.Since(r.Since).Seconds()
 	}
 	if g := s.gens[r.N]; g != nil && e.Kind == EventDraining {

@@ -34,8 +34,9 @@ const (
 	EventFailed  EventKind = "failed"  // the restart failed: Reason says why; the serving generation serves on
 	EventResumed EventKind = "resumed" // a quiesced generation accepts again (rollback after the quiesce)
 
-	EventRetry  EventKind = "retry"  // what served before a failed restart could not be started again, for Reason, and will be; connections wait
-	EventScaled EventKind = "scaled" // the pool has Processes now
+	EventRetry    EventKind = "retry"    // what served before a failed restart could not be started again, for Reason, and will be; connections wait
+	EventScaled   EventKind = "scaled"   // the pool has Processes now
+	EventReviving EventKind = "reviving" // the program ended, as Reason says, and is started again in After
 
 	EventStopped EventKind = "stopped" // the last generation ended: the instance ends with ExitCode
 	EventOutput  EventKind = "output"  // a line that a hook printed: Reason; Source says which hook

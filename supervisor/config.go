@@ -4,6 +4,8 @@ import (
 	"errors"
 	"syscall"
 	"time"
+
+	"hupt/generation"
 )
 
 // What can keep a program from being launched under hupt. Errors of New, Run
@@ -38,6 +40,14 @@ type Config struct {
 
 	Hooks       []Hook
 	HookTimeout time.Duration // for each; beyond, it is killed
+
+	// Revive starts a program again that has ended by itself; ReviveMax, if not
+	// 0, so often in a row. The pauses begin with ReviveDelay after the second
+	// end and double; one that served for ReviveReset is not counted.
+	Revive      generation.Revive
+	ReviveMax   int
+	ReviveDelay time.Duration
+	ReviveReset time.Duration
 
 	// Pidfile names hupt itself, whose pid never changes; ProgramPidfile the
 	// main process of the generation that serves. Empty: none.

@@ -88,7 +88,8 @@ func (s *Supervisor) handoverTo(n int) *handover {
 	if old != nil {
 		h.old = old.n
 	}
-	if n > 1 {
+	// To a revival nothing is handed over: it gets what is kept.
+	if n > 1 && !s.machine.Revival(n) {
 		s.handovers = append(s.handovers, h)
 	}
 	return h
@@ -105,6 +106,11 @@ func (s *Supervisor) launch(a generation.Launch) {
 		g = s.bear(n, h.before.program)
 	}
 	g.started = time.Now()
+	revival := s.machine.Revival(n)
+	var kept []*tracer.Held
+	if old == nil && a.Again == 0 {
+		kept = s.keeper.held
+	}
 	spec, err := s.spec(g)
 	if err != nil {
 		s.launched(g, nil, 0, err)
@@ -127,13 +133,22 @@ func (s *Supervisor) launch(a generation.Launch) {
 			asides, err = moveAside(s.cfg.Unlink, n)
 		}
 		var traced *tracer.Generation
+		offered := 0
 		if err == nil {
-			traced, err = s.tracer.Launch(n, spec, h.held)
+			held := h.held
+			if held == nil {
+				held = kept
+			}
+			offered = len(held)
+			traced, err = s.tracer.Launch(n, spec, held)
 		}
 		clean()
 		s.call(func() {
 			if asides != nil {
 				h.asides = asides
+			}
+			if revival { // nobody is left who could want them back
+				h.decided, h.ok = true, true
 			}
 			if h.decided { // the instance was told to stop meanwhile
 				h.decideAsides()
@@ -145,7 +160,7 @@ func (s *Supervisor) launch(a generation.Launch) {
 					g.path, g.file = h.before.path, h.before.file
 				}
 			}
-			s.launched(g, traced, len(h.held), err)
+			s.launched(g, traced, offered, err)
 		})
 	}()
 }

@@ -10,6 +10,9 @@ import (
 	"hupt/tracer"
 )
 
+// listenSoon is when a listen() that was about to be made has been made.
+const listenSoon = 10 * time.Millisecond
+
 // note takes what the tracer saw to the policy.
 func (s *Supervisor) note(n tracer.Note) {
 	g := s.gens[n.Generation.Number]
@@ -21,11 +24,15 @@ func (s *Supervisor) note(n tracer.Note) {
 		return
 	}
 	switch n.Kind {
+	case tracer.NoteListened:
+		// It listens after this, and before anybody could connect.
+		time.AfterFunc(listenSoon, func() { s.call(s.lookAtSockets) })
 	case tracer.NoteAdopted:
 		s.publish(Event{Kind: EventAdopted, Generation: g.n, Address: n.Name.String()})
 		s.step(generation.Progressed{N: g.n, P: generation.Progress(n.Progress)})
 	case tracer.NoteProgress:
 		s.step(generation.Progressed{N: g.n, P: generation.Progress(n.Progress)})
+		s.lookAtSockets()
 	case tracer.NoteFailedCall:
 		s.step(generation.CallFailed{N: g.n, Text: n.Text})
 	case tracer.NoteWarning:

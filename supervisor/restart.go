@@ -18,7 +18,7 @@ func (s *Supervisor) begin(o RestartOptions) error {
 		return fmt.Errorf("%w: %s", ErrBusy, busy)
 	}
 	switch {
-	case s.machine.Serving() != 0:
+	case s.machine.Serving() != 0 || s.machine.Reviving():
 	case s.machine.Recovering():
 	case s.machine.Next() == 2:
 		return fmt.Errorf("%w: generation 1 is starting", ErrBusy)

@@ -96,6 +96,7 @@ type Supervisor struct {
 	programPidfile pidfile
 	systemd        systemd
 	hooks          hooks
+	keeper         keeper
 	warned         map[string]bool
 }
 
@@ -178,6 +179,10 @@ func newSupervisor(cfg Config, tr Tracer, program *program, signals stage2.Signa
 			KillAfter:    cfg.KillAfter,
 			BlindReady:   cfg.AllowIOUring,
 			Ready:        cfg.Ready.policy(),
+			Revive:       cfg.Revive,
+			ReviveMax:    cfg.ReviveMax,
+			ReviveDelay:  cfg.ReviveDelay,
+			ReviveReset:  cfg.ReviveReset,
 		}),
 		gens:     make(map[int]*gen),
 		timers:   make(map[generation.Timer]*time.Timer),

@@ -107,6 +107,7 @@ const (
 	NoteExec          NoteKind = iota // a process of it executed a program
 	NoteAdopted                       // a bind got a held socket: Name
 	NoteProgress                      // Progress changed
+	NoteListened                      // one that serves is about to listen on something more
 	NoteFailedCall                    // a call that hupt watches failed: Text
 	NoteWarning                       // something to know: Text
 	NoteExit                          // a process ended: PID, Status; Last: none is left

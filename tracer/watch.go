@@ -49,6 +49,9 @@ func (t *Tracer) onListen(k *task, si syscallInfo) {
 			}
 		}
 	}
+	if ok && g.settled {
+		t.tell(Note{Kind: NoteListened, Generation: g})
+	}
 	if ok {
 		t.joins(k, fd, inode)
 	}

@@ -24,6 +24,7 @@ var levels = map[supervisor.EventKind]level{
 	supervisor.EventFailed:   levelQuiet,
 	supervisor.EventRetry:    levelQuiet,
 	supervisor.EventWarning:  levelNormal,
+	supervisor.EventReviving: levelNormal,
 	supervisor.EventOutput:   levelNormal,
 	supervisor.EventStarting: levelNormal,
 	supervisor.EventServing:  levelNormal,

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hupt/control"
+	"hupt/generation"
 	"hupt/supervisor"
 )
 
@@ -28,6 +29,10 @@ type runCmd struct {
 	HookTimeout    duration      `help:"How long a hook may take before it is killed." default:"30s" placeholder:"30s"`
 	Multi          *int          `help:"Run so many processes of the program on the same sockets." placeholder:"N"`
 	Rolling        bool          `help:"With --multi: restart them one after the other, and stop at the first that fails."`
+	Revive         revive        `help:"Start the program again however it ended: always, or on-failure." placeholder:"[=always]"`
+	ReviveMax      int           `help:"Give up when it ended so often in a row; 0: never." placeholder:"0"`
+	ReviveDelay    duration      `help:"The pause before it is started again for the second time; it doubles up to 30s." default:"100ms" placeholder:"100ms"`
+	ReviveReset    duration      `help:"One that served for so long is started again at once." default:"10s" placeholder:"10s"`
 	AllowIOUring   bool          `name:"allow-io-uring" help:"Let the program use io_uring, whose sockets hupt can't hand over."`
 	Quiet          bool          `short:"q" xor:"verbosity" help:"Tell only of failures."`
 	Verbose        bool          `short:"v" xor:"verbosity" help:"Tell of everything."`
@@ -121,11 +126,22 @@ func (c *runCmd) config() (supervisor.Config, error) {
 	if err := c.checkDrain(); err != nil {
 		return supervisor.Config{}, err
 	}
+	if c.ReviveMax < 0 || c.ReviveDelay <= 0 || c.ReviveReset < 0 {
+		return supervisor.Config{}, usagef("--revive-max and --revive-reset must not be negative, --revive-delay must be more than 0")
+	}
+	if c.ReviveMax > 0 && c.Revive == revive(generation.ReviveNever) {
+		return supervisor.Config{}, usagef("--revive-max needs --revive")
+	}
 	hooks, err := c.hooks()
 	if err != nil {
 		return supervisor.Config{}, err
 	}
 	return supervisor.Config{
+		Revive:      generation.Revive(c.Revive),
+		ReviveMax:   c.ReviveMax,
+		ReviveDelay: time.Duration(c.ReviveDelay),
+		ReviveReset: time.Duration(c.ReviveReset),
+
 		Hooks:       hooks,
 		HookTimeout: time.Duration(c.HookTimeout),
 

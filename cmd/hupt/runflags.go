@@ -1,9 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 
+	"github.com/alecthomas/kong"
+
+	"hupt/generation"
 	"hupt/supervisor"
 )
 
@@ -47,4 +51,27 @@ func (c *runCmd) hooks() (hooks []supervisor.Hook, err error) {
 		return nil, usagef("--hook-timeout must be more than 0")
 	}
 	return hooks, nil
+}
+
+// revive is a flag that may stand alone: --revive, --revive=on-failure.
+type revive generation.Revive
+
+// IsBool makes the value optional (kong.BoolMapperValue).
+func (revive) IsBool() bool { return true }
+
+// Decode is kong.MapperValue.
+func (r *revive) Decode(ctx *kong.DecodeContext) error {
+	value := "always"
+	if t := ctx.Scan.Peek(); t.Type == kong.FlagValueToken {
+		value = fmt.Sprint(ctx.Scan.Pop().Value)
+	}
+	switch value {
+	case "always", "true":
+		*r = revive(generation.ReviveAlways)
+	case "on-failure":
+		*r = revive(generation.ReviveOnFailure)
+	default:
+		return fmt.Errorf("%q is neither always nor on-failure", value)
+	}
+	return nil
 }

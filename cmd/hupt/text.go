@@ -65,6 +65,11 @@ func describe(e supervisor.Event) string {
 		return fmt.Sprintf("the version before could not be started again: %s; connections wait", printable(e.Reason))
 	case supervisor.EventResumed:
 		return fmt.Sprintf("%s accepts connections again%s", generation, after(e))
+	case supervisor.EventReviving:
+		if e.After <= 0 {
+			return "the program ended: " + printable(e.Reason) + "; it is started again"
+		}
+		return fmt.Sprintf("the program ended: %s; it is started again in %s", printable(e.Reason), seconds(e.After))
 	case supervisor.EventStopped:
 		text := fmt.Sprintf("the program ended with exit code %d", e.ExitCode)
 		if e.LastCall != "" {

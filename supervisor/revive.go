@@ -1,0 +1,116 @@
+package supervisor
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"hupt/generation"
+	"hupt/tracer"
+)
+
+// A program that is to be revived must find its sockets, with whoever waits in
+// their queues, whenever and however it ends. So hupt keeps duplicates of them
+// all the time, not just for a restart.
+
+// keeper is the sockets that are kept.
+type keeper struct {
+	held    []*tracer.Held
+	missing map[*tracer.Held]time.Time // since when the program has it no more
+	looking bool
+	again   bool // something changed while looking
+	timer   *time.Timer
+	pause   *time.Timer // before a revival
+}
+
+const (
+	// keepTick is how often it is looked whether the program closed a socket.
+	keepTick = 5 * time.Second
+	// keepCost is how many times longer than a look the pause after it is.
+	keepCost = 100
+	// keepGrace is how long a socket is kept that the program has no more: a
+	// program that is just dying closes them one by one.
+	keepGrace = 2 * time.Second
+)
+
+func (s *Supervisor) revives() bool { return s.cfg.Revive != generation.ReviveNever }
+
+// lookAtSockets brings what is kept up to date with what the serving
+// generation listens on.
+func (s *Supervisor) lookAtSockets() {
+	k := &s.keeper
+	g := s.gens[s.machine.Serving()]
+	switch {
+	case !s.revives() || g == nil || g.traced == nil:
+		return
+	case k.looking:
+		k.again = true
+		return
+	}
+	k.looking, k.again = true, false
+	have := slices.Clone(k.held)
+	go func() {
+		began := time.Now()
+		held, err := s.tracer.Snapshot(g.traced, have)
+		if !s.call(func() { s.looked(g, held, err, time.Since(began)) }) {
+			return // hupt ends, and its descriptors with it
+		}
+	}()
+}
+
+func (s *Supervisor) looked(g *gen, held []*tracer.Held, err error, cost time.Duration) {
+	k := &s.keeper
+	k.looking = false
+	if err != nil {
+		s.warnOnce(fmt.Sprintf("connections can't wait for a revival: %v", err))
+	}
+	serves := s.machine.Serving() == g.n
+	var drop []*tracer.Held
+	wait := max(keepTick, keepCost*cost)
+	for _, h := range k.held {
+		if slices.Contains(held, h) {
+			delete(k.missing, h)
+			continue
+		}
+		// While it is not known whether the program closed it or is dying, and
+		// while nobody serves, it is kept.
+		if since, ok := k.missing[h]; ok && serves && err == nil && time.Since(since) >= keepGrace {
+			drop = append(drop, h)
+			delete(k.missing, h)
+			continue
+		} else if !ok {
+			if k.missing == nil {
+				k.missing = make(map[*tracer.Held]time.Time)
+			}
+			k.missing[h] = time.Now()
+		}
+		held = append(held, h)
+		wait = min(wait, keepGrace+time.Millisecond)
+	}
+	k.held = held
+	if len(drop) > 0 {
+		s.tracer.CloseHeld(drop)
+	}
+	if k.again {
+		s.lookAtSockets()
+		return
+	}
+	if k.timer != nil {
+		k.timer.Stop()
+	}
+	k.timer = time.AfterFunc(wait, func() { s.call(s.lookAtSockets) })
+}
+
+// reviveAfter begins the pause before a revival. A server that shuts its listeners down on its way out
+// shuts those that are kept, too.
+func (s *Supervisor) reviveAfter(after time.Duration) {
+	s.tracer.Mend(s.keeper.held)
+	s.keeper.missing = nil
+	s.keeper.pause = time.AfterFunc(after, func() {
+		s.call(func() {
+			if s.machine.Reviving() {
+				s.step(generation.ReviveDue{N: s.wanted(s.program, StartFirst, 0).N})
+			}
+		})
+	})
+}
