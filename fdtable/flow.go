@@ -17,10 +17,12 @@ type Flow struct {
 	Unread   int    // bytes received that the program did not read
 	Unsent   int    // bytes written that the client did not acknowledge
 	Segments uint32 // sent with data in them
+	Requests uint32 // segments received with data in them
 
 	// Since the last segment with data, in the kernel's ticks (1 to 10 ms); since
-	// the connection was made, if there was none.
-	SinceSent, SinceReceived time.Duration
+	// the connection was made, if there was none. SinceAck: since the last one of any kind
+	// came.
+	SinceSent, SinceReceived, SinceAck time.Duration
 }
 
 // Written is the position in what the program writes: it grows by the bytes
@@ -29,6 +31,38 @@ func (f Flow) Written() uint64 { return f.Acked + uint64(f.Unsent) }
 
 // Silent is how long nothing has come or gone.
 func (f Flow) Silent() time.Duration { return min(f.SinceSent, f.SinceReceived) }
+
+// Speaker is who said the last word on a connection.
+type Speaker int
+
+// Of two words within one tick of the kernel's clock, the later is not always
+// known.
+const (
+	Nobody Speaker = iota
+	Server
+	Client
+	EitherOne
+)
+
+// LastWord is who sent the last data.
+func (f Flow) LastWord() Speaker {
+	switch {
+	case f.Unread > 0:
+		return Client
+	case f.Segments == 0 && f.Received == 0:
+		return Nobody
+	case f.Segments == 0 || f.SinceReceived < f.SinceSent:
+		return Client
+	case f.Received == 0 || f.SinceReceived > f.SinceSent:
+		return Server
+	// In one tick. A client that acknowledged later, and sent nothing with it, did
+	// so for what the server sent; and the first request comes before the first
+	// response.
+	case f.SinceAck < f.SinceReceived, f.Requests == 1:
+		return Server
+	}
+	return EitherOne
+}
 
 const tcpInfoLen = 160 // up to tcpi_data_segs_out, Linux 4.6
 
@@ -42,7 +76,8 @@ func (f *Flow) parseInfo(b []byte) bool {
 	f.SinceReceived = time.Duration(word(52)) * time.Millisecond
 	f.Acked = binary.NativeEndian.Uint64(b[120:])
 	f.Received = binary.NativeEndian.Uint64(b[128:])
-	f.Segments = word(156)
+	f.SinceAck = time.Duration(word(56)) * time.Millisecond
+	f.Requests, f.Segments = word(152), word(156)
 	return true
 }
 

@@ -69,10 +69,12 @@ type (
 	}
 	// Resumed: N accepts again.
 	Resumed struct{ N int }
-	// Counted: N has Left accepted connections.
+	// Counted: N has Left accepted connections that are waited for, and
+	// Abandoned ones that are not.
 	Counted struct {
-		N    int
-		Left int
+		N         int
+		Left      int
+		Abandoned int
 	}
 	// Listened: whether some process of N listens on something, asked for by
 	// CheckListening.

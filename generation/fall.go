@@ -11,7 +11,7 @@ import (
 // drain begins the wait for the connections that a quiesced generation has.
 func (s *step) drain(g *Gen) {
 	g.Phase = Draining
-	g.drained, g.counted, g.Left = false, false, 0
+	g.drained, g.counted, g.Left, g.Abandoned = false, false, 0, 0
 	if s.policy.DrainTimeout >= 0 {
 		s.do(SetTimer{g.Number, DrainTimer, s.policy.DrainTimeout})
 	}
@@ -178,8 +178,11 @@ func (s *step) gone(g *Gen) {
 	cut := 0
 	if phase == Draining || phase == Stopping && (g.Hammered || !g.drained) && g.counted {
 		cut = g.Left
-		s.Cut += cut
 	}
+	if phase == Draining || phase == Stopping {
+		cut += g.Abandoned
+	}
+	s.Cut += cut
 	if phase != Starting {
 		s.do(Report{Kind: "gone", N: g.Number, Since: g.began, Cut: cut})
 	}

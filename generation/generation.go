@@ -76,15 +76,16 @@ type Progress struct {
 
 // Gen is what is known of one generation.
 type Gen struct {
-	Number   int
-	Phase    Phase
-	Launched time.Time
-	Progress Progress
-	Left     int  // accepted connections
-	Hammered bool // the drain's deadline came
-	Failed   bool // it was ended because it did not become ready
-	Exit     Exit // how its main process ended, once it has
-	Exited   bool
+	Number    int
+	Phase     Phase
+	Launched  time.Time
+	Progress  Progress
+	Left      int  // accepted connections
+	Abandoned int  // those that are not waited for
+	Hammered  bool // the drain's deadline came
+	Failed    bool // it was ended because it did not become ready
+	Exit      Exit // how its main process ended, once it has
+	Exited    bool
 
 	accepts bool      // it waits for connections, or has settled without
 	told    bool      // it was said to be ready

@@ -201,7 +201,7 @@ func TestBusyInModes(t *testing.T) {
 		{RestartWanted{N: 2, Mode: Exec}, "generation 2 is starting", "restarting"},
 		{Prepared{2}, "generation 2 is waiting for the one before it to end", "restarting"},
 		{Quiesced{1}, "generation 2 is waiting for the one before it to end", "restarting"},
-		{Counted{1, 0}, "generation 2 is being executed", "restarting"},
+		{Counted{N: 1, Left: 0}, "generation 2 is being executed", "restarting"},
 		{Executed{2, 1, 1}, "generation 2 is starting", "restarting"},
 		{Exited{N: 2, Main: true, Last: true}, "", "restarting"},
 		{Launched{3, 1}, "", "restarting"},

@@ -42,7 +42,7 @@ func (w *world) answers() (out []happening) {
 			out = append(out, func() { w.listens(g) })
 		}
 		if g.draining && g.told != g.conns {
-			out = append(out, func() { g.told = g.conns; w.step(Counted{n, g.conns}) })
+			out = append(out, func() { g.told = g.conns; w.step(Counted{N: n, Left: g.conns}) })
 		}
 		if g.killed && len(g.procs) > 0 {
 			out = append(out, func() { w.exit(g, w.pick(len(g.procs))) })

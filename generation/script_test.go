@@ -122,7 +122,7 @@ func parseEvent(t *testing.T, f []string) Event {
 	case "resumed":
 		return Resumed{n}
 	case "counted":
-		return Counted{n, number(last)}
+		return Counted{N: n, Left: number(last)}
 	case "listened":
 		return Listened{n, last == "yes"}
 	case "expired":

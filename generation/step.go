@@ -50,7 +50,10 @@ func (m *Machine) Step(ev Event, now time.Time) []Action {
 	case Resumed:
 		s.with(e.N, s.resumed)
 	case Counted:
-		s.with(e.N, func(g *Gen) { s.counted(g, e.Left) })
+		s.with(e.N, func(g *Gen) {
+			g.Abandoned = e.Abandoned
+			s.counted(g, e.Left)
+		})
 	case Listened:
 		s.with(e.N, func(g *Gen) { s.listened(g, e.On) })
 	case Expired:

@@ -13,7 +13,7 @@ import (
 // and never ask twice, are on the new version soon after each restart, and the
 // old one has gone: nothing waits for them, nothing cuts them.
 func TestDrainKeepAlive(t *testing.T) {
-	for _, name := range []string{"go", "node", "nginx", "haproxy", "python-http1.1"} {
+	for _, name := range []string{"go", "node", "nginx", "haproxy", "python-http1.1", "c-keepalive"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, named(name))

@@ -135,11 +135,25 @@ func (k *connection) silent(f fdtable.Flow) bool {
 		return false
 	case k.Said && !k.answered(f):
 		return false // in the middle of a response, or nobody knows
-	case f.Segments == 0:
-		return f.Received == 0
 	}
-	return f.SinceReceived >= f.SinceSent
+	return k.lastWord(f) != fdtable.Client
 }
+
+// lastWord is exact for what was written while the generation drained.
+func (k *connection) lastWord(f fdtable.Flow) fdtable.Speaker {
+	switch {
+	case !k.Wrote:
+		return f.LastWord()
+	case f.Received > k.Conn.Received:
+		return fdtable.Client
+	}
+	return fdtable.Server
+}
+
+// doubt is by how much longer one is waited for of which the last word may be
+// the client's: a request that followed a response within a tick of the
+// kernel's clock.
+const doubt = 4
 
 // enough is how long a client that was told to close, and has the whole
 // response, is waited for: it only has to call close.
@@ -166,6 +180,9 @@ func (k *connection) due(mode DrainMode, grace, spread time.Duration, now time.T
 		if mode < DrainIdle || k.talked {
 			return false
 		}
+	}
+	if k.lastWord(f) == fdtable.EitherOne {
+		grace *= doubt
 	}
 	return quiet >= grace+share(k.socket.Inode, spread)
 }

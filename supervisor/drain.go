@@ -26,8 +26,9 @@ const (
 // drain counts the connections of a quiesced generation until over is closed.
 func (s *Supervisor) drain(g *gen, over <-chan struct{}) {
 	h := hastening{s: s, g: g}
-	d := drainage{names: s.waitedFor(g.serves), other: make(map[uint64]bool), unowned: make(map[uint64]time.Time)}
-	last := -1
+	waited, abandoned := s.waitedFor(g.serves)
+	d, a := newDrainage(waited), newDrainage(abandoned)
+	last, lastAbandoned := -1, 0
 	var told counts
 	var toldAt time.Time
 	unfinished := g.unfinished
@@ -42,14 +43,18 @@ func (s *Supervisor) drain(g *gen, over <-chan struct{}) {
 		if err == nil && !accepts { // what is accepted just now is not idle
 			h.step(d.open)
 		}
+		cut := 0
+		if len(abandoned) > 0 && err == nil {
+			cut, err = a.look(s.tracer.Pids(g.traced), func() []int { return nil })
+		}
 		if (unfinished || accepts) && left == 0 {
 			left = 1 // some process of it may accept yet
 		}
 		switch n := g.conns.counts(); {
 		case err != nil:
-		case left != last:
-			last, told, toldAt = left, n, time.Now()
-			s.later(generation.Counted{N: g.n, Left: last})
+		case left != last || cut != lastAbandoned:
+			last, lastAbandoned, told, toldAt = left, cut, n, time.Now()
+			s.later(generation.Counted{N: g.n, Left: left, Abandoned: cut})
 		case n != told && time.Since(toldAt) >= tellTick:
 			told, toldAt = n, time.Now()
 			s.tellCounts(g, left)
@@ -84,11 +89,17 @@ func threadTime() time.Duration {
 	return time.Duration(t.Nano())
 }
 
-// waitedFor is those of names whose connections a drain waits for.
-func (s *Supervisor) waitedFor(names []tracer.Name) []tracer.Name {
-	return slices.DeleteFunc(slices.Clone(names), func(n tracer.Name) bool {
-		return s.cfg.drainMode(n.Address.Port()) == DrainNone
-	})
+// waitedFor is those of names whose connections a drain waits for, and those
+// whose connections are abandoned.
+func (s *Supervisor) waitedFor(names []tracer.Name) (waited, abandoned []tracer.Name) {
+	for _, n := range names {
+		if s.cfg.drainMode(n.Address.Port()) == DrainNone {
+			abandoned = append(abandoned, n)
+		} else {
+			waited = append(waited, n)
+		}
+	}
+	return waited, abandoned
 }
 
 func has(open map[uint64]fdtable.Socket, inode uint64) bool {
@@ -123,6 +134,10 @@ type drainage struct {
 	other   map[uint64]bool // inodes of sockets of the generation that are no such connections
 	unowned map[uint64]time.Time
 	open    map[uint64]fdtable.Socket // those of set that are open, as the last look saw them
+}
+
+func newDrainage(names []tracer.Name) *drainage {
+	return &drainage{names: names, other: make(map[uint64]bool), unowned: make(map[uint64]time.Time)}
 }
 
 // inFlight is how long a connection that no process has may be on its way from

@@ -22,6 +22,8 @@ type conn struct {
 	received uint64
 	based    bool // received is known
 
+	wroteOnce bool // received is of a write that was seen
+
 	said bool   // a head that says close has passed
 	end  uint64 // Written() at the end of that response; 0: not known
 }
@@ -55,6 +57,10 @@ type Conn struct {
 	// its Flow when that response is whole; 0: that can't be told.
 	Said bool
 	End  uint64
+	// Wrote: the program wrote while it was looked at; the client had sent
+	// Received by then.
+	Wrote    bool
+	Received uint64
 }
 
 // Conns is what is known of the connections that SayClose was told of, by inode.
@@ -62,7 +68,7 @@ func (t *Tracer) Conns(g *Generation) map[uint64]Conn {
 	out := make(map[uint64]Conn)
 	t.Do(func() {
 		for inode, c := range g.conns {
-			out[inode] = Conn{Protocol: c.protocol, Said: c.said, End: c.end}
+			out[inode] = Conn{Protocol: c.protocol, Said: c.said, End: c.end, Wrote: c.wroteOnce, Received: c.received}
 		}
 	})
 	return out
@@ -92,12 +98,14 @@ func (g *Generation) baseline(ports []uint16) {
 // the last write, has read all of that, and nothing more of it is waiting. Only
 // then, and never because something looks like a head: a body may, too.
 func (c *conn) sure(local int, head []byte) bool {
-	if c.stage == over {
-		return false
-	}
 	f, err := fdtable.FlowOf(local)
 	if err != nil {
 		c.stage = over
+		return false
+	}
+	since := c.received
+	c.received, c.wroteOnce = f.Received, true
+	if c.stage == over {
 		return false
 	}
 	if c.stage == inSync {
@@ -114,8 +122,8 @@ func (c *conn) sure(local int, head []byte) bool {
 		c.protocol = protocol
 	}
 	ok := looks && (f.Segments == 0 && f.Unsent == 0 ||
-		f.Unread == 0 && f.Unsent == 0 && (c.based && f.Received > c.received || f.SinceSent > f.SinceReceived))
-	c.received, c.based = f.Received, true
+		f.Unread == 0 && f.Unsent == 0 && (c.based && f.Received > since || f.SinceSent > f.SinceReceived))
+	c.based = true
 	if ok {
 		c.stage, c.parser, c.begun = inSync, http1.Parser{}, 0
 	}
