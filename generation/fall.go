@@ -76,8 +76,11 @@ func (s *step) hammerAll() {
 // end sends the stop signal.
 func (s *step) end(g *Gen) {
 	g.Phase = Stopping
-	s.do(ClearTimer{g.Number, DrainTimer}, Report{Kind: "stopping", N: g.Number, Since: g.began, Left: g.Left},
-		Signal{N: g.Number, All: g.mainGone}, SetTimer{g.Number, KillTimer, s.policy.KillAfter})
+	s.do(ClearTimer{g.Number, DrainTimer}, Report{Kind: "stopping", N: g.Number, Since: g.began, Left: g.Left})
+	if s.leaves(g) {
+		return
+	}
+	s.do(Signal{N: g.Number, All: g.mainGone}, SetTimer{g.Number, KillTimer, s.policy.KillAfter})
 }
 
 func (s *step) kill(g *Gen, why string) {
@@ -119,7 +122,7 @@ func (s *step) expired(g *Gen, t Timer) {
 	case DrainTimer:
 		s.hammer(g)
 	case KillTimer:
-		if g.Phase == Stopping {
+		if g.Phase == Stopping && !s.leaves(g) {
 			s.kill(g, "it outlived its stop signal by "+seconds(s.policy.KillAfter))
 		}
 	case DaemonTimer:
@@ -129,6 +132,10 @@ func (s *step) expired(g *Gen, t Timer) {
 		}
 	}
 }
+
+// leaves reports whether g's main process has gone, and its children are to be
+// waited for.
+func (s *step) leaves(g *Gen) bool { return s.policy.WaitChildren && g.mainGone && !g.forced }
 
 func (s *step) exited(g *Gen, e Exited) {
 	if e.Main {
@@ -144,6 +151,10 @@ func (s *step) exited(g *Gen, e Exited) {
 	g.mainGone = true
 	switch g.Phase {
 	case Stopping:
+		if s.leaves(g) {
+			s.do(ClearTimer{g.Number, KillTimer})
+			break
+		}
 		s.do(Signal{N: g.Number, All: true})
 	case Starting:
 		if e.Exit.Code != 0 && s.isNew(g) {
@@ -163,6 +174,7 @@ func (s *step) listened(g *Gen, on bool) {
 	case g.Phase != Serving || !g.mainGone:
 	case on:
 		g.mainGone = false // the supervisor chose another main process
+	case s.leaves(g): // it goes on until they have ended
 	case !g.orphans:
 		s.do(SetTimer{g.Number, DaemonTimer, s.policy.ReadyTimeout})
 	default:

@@ -39,6 +39,9 @@ type Policy struct {
 	BlindReady bool
 	Ready      Readiness
 
+	// WaitChildren: what a main process leaves is waited for, not ended.
+	WaitChildren bool
+
 	Revive      Revive
 	ReviveMax   int           // how often in a row; 0: as often as it takes
 	ReviveDelay time.Duration // the second pause; the first is none

@@ -441,6 +441,21 @@ func TestPolicyOtherwise(t *testing.T) {
 		"the old one dies while the new one starts, and that fails, too": {Policy{Revive: ReviveAlways}, starting + `
 	exit 1 main last 9      => say gone 1, forget 1
 	exit 2 main last 1      => forget 2, say failed 2 (it exited with status 1 after 0.00 s; nothing serves any more), decided failed, say reviving 0 (it exited with status 9 after 0.00 s), revive after 0s`},
+		"children are waited for at the end": {Policy{WaitChildren: true}, stopping + `
+	exit 1 main 0           =>
+	expired 1 kill          =>
+	exit 1 last 7           => say gone 1, forget 1, end 0`},
+		"children that serve nobody are waited for": {Policy{WaitChildren: true}, running + `
+	exit 1 main 3           => check 1
+	listened 1 no           =>
+	exit 1 last 0           => say gone 1, forget 1, end 3`},
+		"a second stop does not wait for children": {Policy{WaitChildren: true}, stopping + `
+	exit 1 main 0           =>
+	stop 15                 => say killed 1 (told to stop again), kill 1`},
+		"children of a drained one are waited for": {Policy{WaitChildren: true}, confirmed + `
+	exit 1 main 0           =>
+	counted 1 0             => say drained 1, say stopping 1
+	exit 1 last 0           => say gone 1, forget 1`},
 		"a ring that nobody can see wait": {Policy{BlindReady: true}, `
 	restart 1               => launch 1
 	launched 1              => say starting 1

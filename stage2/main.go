@@ -62,6 +62,9 @@ func (s Spec) exec(ready func(Reply)) Reply {
 			return fail("chdir", s.Dir, err)
 		}
 	}
+	if s.Stdin != nil {
+		s.Stdin.open()
+	}
 	path, err := s.File, error(nil)
 	if path == "" {
 		path, err = lookup(s.Command[0], s.Env)

@@ -29,6 +29,8 @@ type Spec struct {
 
 	Signals Signals
 
+	Stdin *Stdin // to be opened anew; nil: the descriptor is inherited
+
 	AllowIOUring bool
 
 	// GuardPaths traces what takes a path away: the generation before has a Unix

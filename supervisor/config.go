@@ -49,6 +49,12 @@ type Config struct {
 	ReviveDelay time.Duration
 	ReviveReset time.Duration
 
+	// WaitChildren: a generation has gone only when the children that its main
+	// process left have, which are not told to.
+	WaitChildren bool
+	KillAtExit   bool   // the program is killed if hupt is
+	Up           func() // called once, when the program first serves; may be nil
+
 	// Pidfile names hupt itself, whose pid never changes; ProgramPidfile the
 	// main process of the generation that serves. Empty: none.
 	Pidfile        string

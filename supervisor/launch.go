@@ -168,7 +168,12 @@ func (s *Supervisor) launch(a generation.Launch) {
 // spec is what generation g is to execute.
 func (s *Supervisor) spec(g *gen) (stage2.Spec, error) {
 	env, err := s.hangNotify(g)
+	stdin := s.stdin
+	if g.n == 1 {
+		stdin = nil // it shares the offset with whoever started hupt, as without it
+	}
 	return stage2.Spec{
+		Stdin:   stdin,
 		Command: g.program.command, Env: env, Dir: g.program.dir, Launcher: os.Getpid(),
 		Signals: s.signals, AllowIOUring: s.cfg.AllowIOUring,
 	}, err

@@ -26,6 +26,7 @@ type systemd struct {
 	upstream string // NOTIFY_SOCKET; empty: nobody listens
 	mute     bool   // a pool says it for all of its members
 	ready    bool   // READY=1 was said
+	up       func() // called with the first READY=1; nil: nobody wants to know
 	reloads  bool   // RELOADING=1 was said, and READY=1 not yet again
 }
 
@@ -40,6 +41,9 @@ func (d *systemd) say(state ...string) {
 func (d *systemd) served() {
 	if !d.ready {
 		d.ready = true
+		if d.up != nil {
+			d.up()
+		}
 		d.say(daemon.SdNotifyReady, fmt.Sprintf("MAINPID=%d", os.Getpid()))
 	}
 }

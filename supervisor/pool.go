@@ -60,7 +60,7 @@ func NewPool(cfg Config) (*Pool, error) {
 	}
 	program := initialProgram(cfg.Command)
 	signals := stage2.InheritedSignals()
-	tr, err := tracer.New(tracer.Options{RestartSignal: cfg.RestartSignal, ReusePort: true})
+	tr, err := tracer.New(tracer.Options{RestartSignal: cfg.RestartSignal, ReusePort: true, KillAtExit: cfg.KillAtExit})
 	if err != nil {
 		return nil, mapLaunchError(err)
 	}
@@ -82,6 +82,7 @@ func (p *Pool) Run() (exitCode int, err error) {
 		return exitInternal, err
 	}
 	defer p.pidfile.remove()
+	p.systemd.up = p.cfg.Up
 	p.systemd.upstream = os.Getenv("NOTIFY_SOCKET")
 	reported := report(&p.hub, p.cfg.Report)
 	sigs := catch(p.signals)

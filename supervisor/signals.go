@@ -90,6 +90,21 @@ func (s *Supervisor) forward(sig syscall.Signal) {
 	}
 }
 
+// burst is how far apart one killall can reach hupt and the program's
+// processes: the tracer hears of one after the other.
+const burst = 100 * time.Millisecond
+
+// aboutToLaunch: a restart has begun, and its program is still to be executed.
+// Whatever was put in place before a signal that comes now will be executed.
+func (s *Supervisor) aboutToLaunch() bool {
+	for _, g := range s.gens {
+		if g.n > 1 && g.traced == nil && g.started.IsZero() {
+			return s.isRestarting()
+		}
+	}
+	return false
+}
+
 // restartBySignal begins a restart unless the same signal, sent to hupt and to
 // several processes of the program at once (killall), has begun one already.
 func (s *Supervisor) restartBySignal() {
@@ -98,8 +113,7 @@ func (s *Supervisor) restartBySignal() {
 		go pool.call(pool.hup)
 		return
 	}
-	const burst = 50 * time.Millisecond
-	if time.Since(s.lastHUP) < burst {
+	if time.Since(s.lastHUP) < burst || s.aboutToLaunch() {
 		return
 	}
 	s.lastHUP = time.Now()

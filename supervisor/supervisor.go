@@ -61,6 +61,7 @@ type Supervisor struct {
 	cfg     Config
 	tracer  Tracer
 	signals stage2.Signals
+	stdin   *stage2.Stdin
 	started time.Time
 
 	calls  chan func()           // run by the loop
@@ -159,7 +160,7 @@ func New(cfg Config) (*Supervisor, error) {
 	program := initialProgram(cfg.Command)
 	// Before anything here asks for a signal.
 	signals := stage2.InheritedSignals()
-	tr, err := tracer.New(tracer.Options{RestartSignal: cfg.RestartSignal})
+	tr, err := tracer.New(tracer.Options{RestartSignal: cfg.RestartSignal, KillAtExit: cfg.KillAtExit})
 	if err != nil {
 		return nil, mapLaunchError(err)
 	}
@@ -168,7 +169,7 @@ func New(cfg Config) (*Supervisor, error) {
 
 func newSupervisor(cfg Config, tr Tracer, program *program, signals stage2.Signals) *Supervisor {
 	return &Supervisor{
-		cfg: cfg, tracer: tr, program: program, signals: signals,
+		cfg: cfg, tracer: tr, program: program, signals: signals, stdin: stage2.InheritedStdin(),
 		started: time.Now(),
 		calls:   make(chan func()),
 		events:  make(chan generation.Event),
@@ -179,6 +180,7 @@ func newSupervisor(cfg Config, tr Tracer, program *program, signals stage2.Signa
 			KillAfter:    cfg.KillAfter,
 			BlindReady:   cfg.AllowIOUring,
 			Ready:        cfg.Ready.policy(),
+			WaitChildren: cfg.WaitChildren,
 			Revive:       cfg.Revive,
 			ReviveMax:    cfg.ReviveMax,
 			ReviveDelay:  cfg.ReviveDelay,
@@ -200,6 +202,9 @@ func (s *Supervisor) Run() (exitCode int, err error) {
 		return exitInternal, err
 	}
 	s.systemd.upstream, s.systemd.mute = os.Getenv("NOTIFY_SOCKET"), s.member != nil
+	if s.member == nil {
+		s.systemd.up = s.cfg.Up
+	}
 	defer s.pidfile.remove()
 	defer s.programPidfile.remove()
 	reported := report(&s.hub, s.cfg.Report)

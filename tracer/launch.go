@@ -79,7 +79,7 @@ func (t *Tracer) fork(g *Generation, sock int) error {
 	if err != nil {
 		return &LaunchError{Step: "fork", Err: err}
 	}
-	if err := seize(pid); err != nil {
+	if err := seize(pid, t.options); err != nil {
 		unix.Kill(pid, unix.SIGKILL)
 		unix.Wait4(pid, nil, unix.WALL, nil)
 		return &LaunchError{Step: "seize", Err: fmt.Errorf("%w: %w", ErrForbidden, err)}

@@ -17,7 +17,7 @@ const options = unix.PTRACE_O_TRACESYSGOOD |
 	unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACECLONE |
 	unix.PTRACE_O_TRACEEXEC | unix.PTRACE_O_TRACESECCOMP
 
-// No PTRACE_O_EXITKILL: if hupt dies, the program lives.
+// No PTRACE_O_EXITKILL, unless it is asked for: if hupt dies, the program lives.
 
 func ptrace(what string, request int, tid int, addr, data uintptr) error {
 	if _, _, e := unix.RawSyscall6(unix.SYS_PTRACE, uintptr(request), uintptr(tid), addr, data, 0, 0); e != 0 {
@@ -36,7 +36,7 @@ func gone(err error) bool {
 // has then been dispatched.
 var errGone = errors.New("the task ended")
 
-func seize(tid int) error {
+func seize(tid int, options uintptr) error {
 	return ptrace("PTRACE_SEIZE", unix.PTRACE_SEIZE, tid, 0, options)
 }
 

@@ -50,6 +50,7 @@ type Tracer struct {
 	binding     map[Name]*task    // who is about to bind what others may share
 	shared      map[Name]uint64   // inodes of sockets that others may share, with reusePort
 	ended       map[int]time.Time // processes that ended of late
+	options     uintptr           // with which generations are seized
 	filters     int               // seccomp filters that hupt itself is under
 }
 
@@ -58,6 +59,8 @@ type Options struct {
 	// RestartSignal, when somebody outside sends it to the program, is kept
 	// from it and told as NoteRestartSignal. 0: none is.
 	RestartSignal unix.Signal
+	// KillAtExit: what is traced is killed when the tracer's process ends.
+	KillAtExit bool
 
 	// ReusePort: generations of different branches that bind the same name
 	// share one socket, and sockets get SO_REUSEPORT before they are bound
@@ -97,6 +100,10 @@ func New(o Options) (*Tracer, error) {
 		binding:    make(map[Name]*task),
 		shared:     make(map[Name]uint64),
 		filters:    filters(os.Getpid()),
+		options:    options,
+	}
+	if o.KillAtExit {
+		t.options |= unix.PTRACE_O_EXITKILL
 	}
 	started := make(chan error)
 	go t.run(started)

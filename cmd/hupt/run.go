@@ -33,6 +33,11 @@ type runCmd struct {
 	ReviveMax      int           `help:"Give up when it ended so often in a row; 0: never." placeholder:"0"`
 	ReviveDelay    duration      `help:"The pause before it is started again for the second time; it doubles up to 30s." default:"100ms" placeholder:"100ms"`
 	ReviveReset    duration      `help:"One that served for so long is started again at once." default:"10s" placeholder:"10s"`
+	WaitChildren   bool          `help:"A version has gone only when its children have, too; they are not made to."`
+	KillAtExit     bool          `help:"The program is killed if hupt is; otherwise it lives on."`
+	Background     bool          `help:"Go to the background when the program serves; print hupt's pid."`
+	Log            string        `help:"With --background: what hupt and the program write goes there." placeholder:"FILE"`
+	BackgroundFD   int           `name:"background-fd" hidden:""`
 	AllowIOUring   bool          `name:"allow-io-uring" help:"Let the program use io_uring, whose sockets hupt can't hand over."`
 	Quiet          bool          `short:"q" xor:"verbosity" help:"Tell only of failures."`
 	Verbose        bool          `short:"v" xor:"verbosity" help:"Tell of everything."`
@@ -51,10 +56,25 @@ type instance interface {
 func (c *runCmd) Run(std *streams, line commandLine) error {
 	// All that follows the first positional argument is the command.
 	c.Command = line.tail(len(c.Command))
+	switch {
+	case c.BackgroundFD > 0:
+		return c.daemon(std)
+	case c.Background:
+		if _, err := c.config(); err != nil {
+			return err
+		}
+		return c.background(std, line)
+	}
+	return c.run(std, nil)
+}
+
+// run runs the program in the foreground. up is called when it first serves.
+func (c *runCmd) run(std *streams, up func()) error {
 	config, err := c.config()
 	if err != nil {
 		return err
 	}
+	config.Up = up
 	report := newReporter(std.err, c.level())
 	defer report.close()
 	config.Report = report.event
@@ -129,6 +149,9 @@ func (c *runCmd) config() (supervisor.Config, error) {
 	if c.ReviveMax < 0 || c.ReviveDelay <= 0 || c.ReviveReset < 0 {
 		return supervisor.Config{}, usagef("--revive-max and --revive-reset must not be negative, --revive-delay must be more than 0")
 	}
+	if c.Log != "" && !c.Background {
+		return supervisor.Config{}, usagef("--log is for --background; in the foreground redirect the output")
+	}
 	if c.ReviveMax > 0 && c.Revive == revive(generation.ReviveNever) {
 		return supervisor.Config{}, usagef("--revive-max needs --revive")
 	}
@@ -137,6 +160,9 @@ func (c *runCmd) config() (supervisor.Config, error) {
 		return supervisor.Config{}, err
 	}
 	return supervisor.Config{
+		WaitChildren: c.WaitChildren,
+		KillAtExit:   c.KillAtExit,
+
 		Revive:      generation.Revive(c.Revive),
 		ReviveMax:   c.ReviveMax,
 		ReviveDelay: time.Duration(c.ReviveDelay),
