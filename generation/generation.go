@@ -173,6 +173,14 @@ func (m *Machine) Final(n int) bool {
 	return g != nil && g.Phase == Draining && m.previous != n && m.rescue != n
 }
 
+// Awaited reports whether the next generation waits for generation n to end;
+// exec: to execute its program in it.
+func (m *Machine) Awaited(n int) (waits, exec bool) {
+	r := m.restart
+	waits = r != nil && r.old == n && r.mode != StartFirst
+	return waits, waits && r.mode == Exec
+}
+
 // Serving is the number of the generation that serves; 0: none.
 func (m *Machine) Serving() int { return m.serving }
 

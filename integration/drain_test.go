@@ -55,3 +55,30 @@ func drained(t *testing.T, i *instance) time.Duration {
 	t.Fatal("nobody told that the old generation was gone")
 	return 0
 }
+
+// TestDrainStopFirst: where the new version waits for the old one to end, it
+// waits for requests, and not for connections.
+func TestDrainStopFirst(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, named("go"))
+	i := start(s, "--drain-timeout", "never", "--order", "stop-first")
+	idle := dialSite(t, s)
+	idle.get()
+	o := s.load()
+	o.Kind, o.Clients = load.KeepAlive, 16
+	run := begin(t, o)
+	for n := 1; n <= max(2, scale(5)); n++ {
+		awaitRequests(t, run, 500*n, patience)
+		version := fmt.Sprintf("v%d", n)
+		s.deploy(version)
+		run.SetPhase(version)
+		i.restart()
+		run.SetPhase("")
+		newLineage(i).isNew(s, version)
+	}
+	idle.ended()
+	noneFailed(t, "kept connections, stop-first", run.Stop())
+	if cut := i.status().Cut; cut != 0 {
+		t.Errorf("%d connections were cut", cut)
+	}
+}

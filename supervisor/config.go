@@ -32,8 +32,8 @@ type Config struct {
 
 	Drain       DrainMode            // what is done to connections of a generation that drains
 	DrainPorts  map[uint16]DrainMode // the same for those to a local port
-	IdleGrace   time.Duration        // how long one is idle before it is closed
-	CloseSpread time.Duration        // over which the closing of many is spread
+	IdleGrace   *time.Duration       // how long one is idle before it is closed; nil: see closing
+	CloseSpread *time.Duration       // over which the closing of many is spread; nil: see closing
 
 	StopSignal    syscall.Signal // ends an old generation
 	RestartSignal syscall.Signal // to hupt or to the program begins a restart; 0: none does

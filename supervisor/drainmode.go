@@ -45,6 +45,33 @@ func (c *Config) drainMode(port uint16) DrainMode {
 	return c.Drain
 }
 
+// How long a connection is idle before it is closed, and over how long that is
+// spread, if nobody says. Longer than most heartbeats of websockets (15 to 30 s),
+// of which one shows that a connection is not HTTP; and together shorter than
+// the default of --drain-timeout. While the next version waits for this one
+// to end, nobody is served: then it is short.
+const (
+	idleGrace   = 30 * time.Second
+	closeSpread = 10 * time.Second
+
+	idleGraceAwaited = time.Second
+)
+
+// closing is the grace and the spread of a drain; awaited: the next generation
+// waits for its end.
+func (c *Config) closing(awaited bool) (grace, spread time.Duration) {
+	choose := func(v *time.Duration, otherwise, ifAwaited time.Duration) time.Duration {
+		switch {
+		case v != nil:
+			return *v
+		case awaited:
+			return ifAwaited
+		}
+		return otherwise
+	}
+	return choose(c.IdleGrace, idleGrace, idleGraceAwaited), choose(c.CloseSpread, closeSpread, 0)
+}
+
 // checkDrainPorts warns of ports in DrainPorts on which generation n does not
 // listen, once it had a second to open all that it opens.
 func (s *Supervisor) checkDrainPorts(n int) {

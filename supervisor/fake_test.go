@@ -199,7 +199,7 @@ func (f *fakeTracer) CanHold(*tracer.Generation) bool                 { return t
 func (f *fakeTracer) Poke(*tracer.Generation)                         {}
 func (f *fakeTracer) Conns(*tracer.Generation) map[uint64]tracer.Conn { return nil }
 func (f *fakeTracer) ForgetConns(*tracer.Generation) bool             { return false }
-func (f *fakeTracer) SayClose(*tracer.Generation, map[uint64]bool, []uint16) ([]int, []string) {
+func (f *fakeTracer) SayClose(*tracer.Generation, map[uint64]bool, []uint16, bool) ([]int, []string) {
 	return nil, nil
 }
 func (f *fakeTracer) Continue(*tracer.Generation)                {}

@@ -22,6 +22,8 @@ type hastening struct {
 	s     *Supervisor
 	g     *gen
 	begun bool
+	waits bool // the next generation waits for this one to end
+	exec  bool // …and will be executed in its process
 	left  bool // some processes don't say close yet
 	tried time.Time
 	where map[uint64]place
@@ -34,7 +36,7 @@ type place struct{ pid, fd int }
 // step looks at the connections that are left, and does what is due.
 func (h *hastening) step(open map[uint64]fdtable.Socket) {
 	if !h.begun {
-		if !h.s.final(h.g) {
+		if !h.final() {
 			h.g.conns.look(open, nil)
 			return
 		}
@@ -63,7 +65,7 @@ func (h *hastening) sayClose(open map[uint64]fdtable.Socket) {
 		h.left = false
 		return
 	}
-	left, refused := h.s.tracer.SayClose(h.g.traced, inodes, mapKeys(ports))
+	left, refused := h.s.tracer.SayClose(h.g.traced, inodes, mapKeys(ports), h.exec)
 	h.left = len(left) > 0
 	for _, why := range refused {
 		h.s.warn(h.g.n, fmt.Sprintf("its responses can't be made to say Connection: close: %s", why))
@@ -73,12 +75,13 @@ func (h *hastening) sayClose(open map[uint64]fdtable.Socket) {
 // close closes for reading what is due.
 func (h *hastening) close() {
 	cfg := &h.s.cfg
+	grace, spread := cfg.closing(h.waits)
 	now := time.Now()
 	var due []*connection
 	h.g.conns.mu.Lock()
 	for _, k := range h.g.conns.known {
 		port := k.socket.Local.Port()
-		if port != 0 && k.due(cfg.drainMode(port), cfg.IdleGrace, cfg.CloseSpread, now) {
+		if port != 0 && k.due(cfg.drainMode(port), grace, spread, now) {
 			due = append(due, k)
 		}
 	}
@@ -127,9 +130,12 @@ func (h *hastening) find() {
 	}
 }
 
-// final reports whether a generation that drains is not to be resumed any more.
-func (s *Supervisor) final(g *gen) (yes bool) {
-	s.call(func() { yes = s.machine.Final(g.n) })
+// final reports whether the generation is not to be resumed any more.
+func (h *hastening) final() (yes bool) {
+	h.s.call(func() {
+		yes = h.s.machine.Final(h.g.n)
+		h.waits, h.exec = h.s.machine.Awaited(h.g.n)
+	})
 	return yes
 }
 

@@ -30,7 +30,7 @@ type Tracer interface {
 	CanHold(g *tracer.Generation) bool
 	Settle(g *tracer.Generation)
 	Poke(g *tracer.Generation)
-	SayClose(g *tracer.Generation, inodes map[uint64]bool, ports []uint16) (left []int, refused []string)
+	SayClose(g *tracer.Generation, inodes map[uint64]bool, ports []uint16, step bool) (left []int, refused []string)
 	Conns(g *tracer.Generation) map[uint64]tracer.Conn
 	ForgetConns(g *tracer.Generation) (slow bool)
 	Pids(g *tracer.Generation) []int

@@ -23,9 +23,12 @@ import (
 // ports are given, in the next response of each. It can't be taken back: a
 // generation that is resumed goes on to stop at its writes (see ForgetConns).
 //
+// step: without a filter, which would survive an execve: every system call of g
+// stops until it has gone, or executes its next program, or is resumed.
+//
 // What is refused is told in words, a line for each process that goes on
 // without; left are those that did not stop in time: call it again for them.
-func (t *Tracer) SayClose(g *Generation, inodes map[uint64]bool, ports []uint16) (left []int, refused []string) {
+func (t *Tracer) SayClose(g *Generation, inodes map[uint64]bool, ports []uint16, step bool) (left []int, refused []string) {
 	t.Do(func() {
 		if !g.quiesced {
 			return // it was resumed meanwhile
@@ -37,6 +40,11 @@ func (t *Tracer) SayClose(g *Generation, inodes map[uint64]bool, ports []uint16)
 			if g.conns[inode] == nil {
 				g.conns[inode] = &conn{}
 			}
+		}
+		if step {
+			left, refused = t.step(g)
+			g.baseline(ports)
+			return
 		}
 		done := make(map[int]bool)
 		for {
@@ -59,6 +67,27 @@ func (t *Tracer) SayClose(g *Generation, inodes map[uint64]bool, ports []uint16)
 	return left, refused
 }
 
+// step makes every task of g stop at its system calls. Those that are in one
+// make it again, so that it is seen. A sandboxed process is left alone: a call
+// that hupt makes in its place looks to its filter like none that it knows.
+func (t *Tracer) step(g *Generation) (left []int, refused []string) {
+	for _, p := range g.procs {
+		switch {
+		case p.stepping:
+		case filters(p.pid) > t.ownFilters(p):
+			refused = append(refused, fmt.Sprintf("process %d has a seccomp filter of its own", p.pid))
+		default:
+			p.stepping = true
+			if !t.freeze(p, freezeTimeout) {
+				p.stepping = false
+				left = append(left, p.pid)
+			}
+			t.thaw(p)
+		}
+	}
+	return left, refused
+}
+
 // next is a process of g that is not done, nil if all are.
 func (g *Generation) next(done map[int]bool) *process {
 	for pid, p := range g.procs {
@@ -73,8 +102,17 @@ func (g *Generation) next(done map[int]bool) *process {
 // It reports whether its writes stop for good, since a filter can't be removed.
 func (t *Tracer) ForgetConns(g *Generation) (slow bool) {
 	t.Do(func() {
-		slow = g.conns != nil
 		g.conns = nil
+		for _, p := range g.procs {
+			slow = slow || p.writesTo > 0
+			if !p.stepping {
+				continue
+			}
+			p.stepping = false
+			for _, k := range p.tasks {
+				interrupt(k.tid)
+			}
+		}
 	})
 	return slow
 }

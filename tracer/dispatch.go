@@ -56,7 +56,7 @@ func (t *Tracer) resume(k *task, sig unix.Signal) {
 		interrupt(k.tid)
 	}
 	var err error
-	if k.proc.gen.watching || k.awaitsExit != nil || k.short != nil {
+	if k.proc.gen.watching || k.proc.stepping || k.awaitsExit != nil || k.short != nil {
 		err = contToSyscall(k.tid, sig)
 	} else {
 		err = cont(k.tid, sig)
@@ -91,7 +91,7 @@ func (t *Tracer) onExec(k *task) {
 		}
 	}
 	k.awaitsExit, k.short = nil, nil
-	p.goKnown = unknown
+	p.goKnown, p.stepping = unknown, false
 	if !p.gen.begun {
 		p.gen.begun = true
 		t.inherit(p.gen)
@@ -197,10 +197,12 @@ func (t *Tracer) onSeccomp(k *task) {
 	case unix.SYS_LISTEN:
 		t.stops["seccomp:listen"]++
 		t.onListen(k, si)
-	case unix.SYS_WRITE, unix.SYS_WRITEV, unix.SYS_SENDTO, unix.SYS_SENDMSG:
-		t.stops["seccomp:write"]++
-		t.onWrite(k, si)
 	default:
+		if writes(int(si.Nr)) {
+			t.stops["seccomp:write"]++
+			t.onWrite(k, si)
+			return
+		}
 		t.onPathCall(k, si)
 	}
 }
@@ -214,6 +216,10 @@ func (t *Tracer) onSyscall(k *task) {
 	}
 	switch si.Op {
 	case opEntry:
+		if k.proc.stepping && writes(int(si.Nr)) {
+			t.onWrite(k, si)
+			return
+		}
 		if t.watchEntry(k, si) {
 			return // it stays where it is
 		}

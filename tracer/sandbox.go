@@ -16,11 +16,7 @@ import (
 
 // suspendFilters sets the task's filters aside if it has more than hupt's.
 func (i *injection) suspendFilters() error {
-	ours := i.t.filters + 1 + i.k.proc.filters
-	if i.k.proc.guarded {
-		ours++
-	}
-	if filters(i.k.tid) <= ours {
+	if filters(i.k.tid) <= i.t.ownFilters(i.k.proc) {
 		return nil
 	}
 	err := ptrace("PTRACE_SETOPTIONS", unix.PTRACE_SETOPTIONS, i.k.tid, 0, options|unix.PTRACE_O_SUSPEND_SECCOMP)
@@ -29,6 +25,15 @@ func (i *injection) suspendFilters() error {
 	}
 	i.suspended = err == nil
 	return err
+}
+
+// ownFilters is how many filters process p has because of hupt.
+func (t *Tracer) ownFilters(p *process) int {
+	n := t.filters + 1 + p.filters
+	if p.guarded {
+		n++
+	}
+	return n
 }
 
 func (i *injection) restoreFilters() {

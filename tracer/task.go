@@ -61,7 +61,8 @@ type process struct {
 	// writesTo (see SayClose).
 	filters              int
 	writesFrom, writesTo int
-	pidfd                int // of it, if there is need for one; else 0
+	stepping             bool // its tasks stop at every system call, so that its writes are seen
+	pidfd                int  // of it, if there is need for one; else 0
 }
 
 // answer to a question that is asked at most once.
@@ -80,6 +81,7 @@ func (t *Tracer) addTask(tid, pid int, g *Generation, parent *process) *task {
 		p = &process{pid: pid, gen: g, tasks: make(map[int]*task), guarded: inheritGuard(parent, pid)}
 		if parent != nil {
 			p.filters, p.writesFrom, p.writesTo = parent.filters, parent.writesFrom, parent.writesTo
+			p.stepping = parent.stepping
 		}
 		t.procs[pid] = p
 		g.procs[pid] = p

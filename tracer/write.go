@@ -17,6 +17,15 @@ const mostSent = 64 << 10
 // before it makes its call again.
 const fullPause = 2 * time.Millisecond
 
+// writes are the calls that a head is written by.
+func writes(nr int) bool {
+	switch nr {
+	case unix.SYS_WRITE, unix.SYS_WRITEV, unix.SYS_SENDTO, unix.SYS_SENDMSG:
+		return true
+	}
+	return false
+}
+
 // onWrite: a task of a generation that drains is about to write.
 func (t *Tracer) onWrite(k *task, si syscallInfo) {
 	if k.proc.gen.conns == nil {
@@ -31,8 +40,21 @@ func (t *Tracer) onWrite(k *task, si syscallInfo) {
 	stays := t.write(k, si, local, c)
 	// Before the task goes on: it may close the connection.
 	unix.Close(local)
+	if si.Op == opEntry {
+		k.keepRegisters()
+	}
 	if !stays {
 		t.resume(k, 0)
+	}
+}
+
+// keepRegisters makes what was set for a task whose call is skipped, at its
+// entry, what it sees: stage 2's filter looks at the call after hupt does, finds
+// none, and gives ENOSYS.
+func (k *task) keepRegisters() {
+	r, err := getRegisters(k.tid)
+	if err == nil && !inSyscall(&r) {
+		k.awaitsExit = func(int64) { setRegisters(k.tid, r) }
 	}
 }
 

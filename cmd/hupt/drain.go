@@ -13,23 +13,8 @@ import (
 type drainFlags struct {
 	Drain       supervisor.DrainMode `help:"What is done to the old version's connections: idle, http, tcp or none (docs/drain.md)." default:"idle" placeholder:"idle"`
 	DrainPort   drainPorts           `help:"The same for those to one port; may be given several times." placeholder:"PORT=MODE"`
-	IdleGrace   *duration            `help:"How long a connection of the old version is idle before it is closed." placeholder:"30s"`
-	CloseSpread *duration            `help:"Over how long the closing of idle connections is spread." placeholder:"10s"`
-}
-
-// What --idle-grace and --close-spread are if nobody says: longer than most
-// heartbeats of websockets (15 to 30 s), of which one shows that a connection
-// is not HTTP; and together shorter than --drain-timeout's own default.
-const (
-	idleGrace   = 30 * time.Second
-	closeSpread = 10 * time.Second
-)
-
-func orDefault(d *duration, or time.Duration) time.Duration {
-	if d == nil {
-		return or
-	}
-	return time.Duration(*d)
+	IdleGrace   *duration            `help:"How long a connection of the old version is idle before it is closed; 30s, or 1s while the new version waits for the old one to end." placeholder:"30s"`
+	CloseSpread *duration            `help:"Over how long the closing of idle connections is spread; 10s, or 0." placeholder:"10s"`
 }
 
 // drainPorts is a flag like 5432=none, given several times.
@@ -62,18 +47,18 @@ func (c *runCmd) checkDrain() error {
 	for _, m := range c.DrainPort {
 		closes = closes || m >= supervisor.DrainHTTP
 	}
-	grace := orDefault(c.IdleGrace, idleGrace)
-	switch spread := orDefault(c.CloseSpread, closeSpread); {
-	case grace < 0:
+	switch {
+	case c.IdleGrace != nil && *c.IdleGrace < 0:
 		return usagef("--idle-grace must not be negative")
-	case spread < 0:
+	case c.CloseSpread != nil && *c.CloseSpread < 0:
 		return usagef("--close-spread must not be negative")
 	case !closes && c.IdleGrace != nil:
 		return usagef("--idle-grace has no effect: --drain %s closes nothing", c.Drain)
 	case !closes && c.CloseSpread != nil:
 		return usagef("--close-spread has no effect: --drain %s closes nothing", c.Drain)
-	case c.IdleGrace != nil && c.DrainTimeout >= 0 && grace >= time.Duration(c.DrainTimeout):
-		return usagef("--idle-grace %v is not less than --drain-timeout %v, which cuts everything", grace, time.Duration(c.DrainTimeout))
+	case c.IdleGrace != nil && c.DrainTimeout >= 0 && time.Duration(*c.IdleGrace) >= time.Duration(c.DrainTimeout):
+		return usagef("--idle-grace %v is not less than --drain-timeout %v, which cuts everything",
+			time.Duration(*c.IdleGrace), time.Duration(c.DrainTimeout))
 	}
 	return nil
 }
