@@ -4,7 +4,7 @@ GO ?= go
 PARALLEL ?= 6
 TESTFLAGS = -parallel $(PARALLEL) -timeout 30m
 
-.PHONY: build demo test deps check race integration user clean
+.PHONY: build demo test deps check race integration user table clean
 
 build: bin/hupt
 
@@ -38,6 +38,10 @@ integration:
 # The same at a quarter of its size as an ordinary user, if this is root.
 user:
 	@sh .ci/as-user.sh -test.parallel $(PARALLEL) -test.timeout 30m
+
+# docs/matrix.md, from what the tests find.
+table:
+	HUPT_TABLE=1 $(GO) test -count=1 $(TESTFLAGS) -run TestMatrix ./integration
 
 clean:
 	rm -rf bin

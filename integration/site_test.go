@@ -23,6 +23,7 @@ type site struct {
 	dir     string
 	host    string
 	port    int
+	udp     bool              // it is asked by datagrams
 	socket  string            // a Unix socket instead: a path, or @name
 	backend int               // port of a slow server that proxies ask
 	extra   map[string]string // further @NAME@s of a template
@@ -170,8 +171,11 @@ func (s *site) load() load.Options {
 	if s.v.raw != nil {
 		o.Raw = s.v.raw
 	}
-	if s.socket != "" {
+	switch {
+	case s.socket != "":
 		o.Network = "unix"
+	case s.udp:
+		o.Network = "udp"
 	}
 	return o
 }

@@ -263,6 +263,9 @@ func (s *Supervisor) quiesce(n int) {
 		if next != nil {
 			held = s.leaveSurplus(g, next, held)
 		}
+		for _, h := range held {
+			h.Goes = next == nil
+		}
 		g.held = held
 		for {
 			left, err := s.tracer.Quiesce(g.traced, held)

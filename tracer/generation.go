@@ -59,6 +59,7 @@ type Held struct {
 	nonBlock bool        // its O_NONBLOCK when it was taken
 	backlog  int         // of its listen()
 	widened  bool        // it has a larger one for now
+	Goes     bool        // the generation that has it goes before anybody could adopt it
 	adopted  bool        // some bind of the next generation got it
 	idle     bool        // the generation before had its time and never waited on it: a lock, say
 	surplus  bool        // the next generation has others of its group, and no use for it

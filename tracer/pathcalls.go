@@ -1,6 +1,8 @@
 package tracer
 
 import (
+	"slices"
+
 	"golang.org/x/sys/unix"
 
 	"hupt/fdtable"
@@ -105,14 +107,25 @@ func (t *Tracer) settlePath(h *Held) {
 }
 
 // neededBeside reports whether a generation other than g has the socket, or
-// could get it back.
+// could get it back; or whether g itself may still adopt it, which it can't if
+// nobody finds it: where the old one goes first, nobody else has it.
 func (t *Tracer) neededBeside(g *Generation, inode uint64) bool {
+	if g != nil && !g.settled && g.mayAdopt(inode) {
+		return true
+	}
 	for _, o := range t.generations {
 		if o != g && o.has(inode) {
 			return true
 		}
 	}
 	return t.standsIn(g, inode)
+}
+
+// mayAdopt reports whether the socket is offered to g, and was not taken yet.
+func (g *Generation) mayAdopt(inode uint64) bool {
+	return slices.ContainsFunc(g.offers, func(o *offer) bool {
+		return o.held.Inode == inode && o.held.FD >= 0 && !o.taken
+	})
 }
 
 // standsIn reports whether a generation other than g has a dummy for the socket,

@@ -68,9 +68,9 @@ func (t *Tracer) quiesce(g *Generation, held []*Held) (left []int, err error) {
 // Internet listeners always: what is not adopted now may be before it has gone.
 // Datagram sockets and Unix listeners only once another generation adopted
 // them: many are a program's own, between its processes, under a name that
-// will never come again.
+// will never come again. If the old one goes first, that can't be awaited.
 func (h *Held) passes() bool {
-	return h.FD >= 0 && (h.adopted || h.surplus || h.Name.Family != unix.AF_UNIX && !h.Name.Datagram())
+	return h.FD >= 0 && (h.Goes || h.adopted || h.surplus || h.Name.Family != unix.AF_UNIX && !h.Name.Datagram())
 }
 
 // Resume undoes a Quiesce: the dummies are swapped for the held sockets again.

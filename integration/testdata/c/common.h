@@ -54,7 +54,8 @@ static struct {
 	int packets;        /* SOCK_SEQPACKET, not SOCK_STREAM */
 	int rename;         /* bind to path.tmp, then rename it to path */
 	int mode;           /* chmod the path to that; 0: leave it */
-} opt = {"127.0.0.1", 0, 0, 0, 0, -1, 8, 0, NULL, NULL, "", NULL, "", 0, 0, 0};
+	int udp;            /* a datagram socket, where the server knows them */
+} opt = {"127.0.0.1", 0, 0, 0, 0, -1, 8, 0, NULL, NULL, "", NULL, "", 0, 0, 0, 0};
 
 static void die(const char *what) {
 	fprintf(stderr, "%s: %s\n", what, strerror(errno));
@@ -107,6 +108,7 @@ static void parse_options(int argc, char **argv) {
 		else if (!strcmp(argv[i], "unlink")) opt.unlink = value;
 		else if (!strcmp(argv[i], "packets")) opt.packets = atoi(value);
 		else if (!strcmp(argv[i], "rename")) opt.rename = atoi(value);
+		else if (!strcmp(argv[i], "udp")) opt.udp = atoi(value);
 		else if (!strcmp(argv[i], "mode")) opt.mode = strtol(value, NULL, 8);
 		else {
 			fprintf(stderr, "%s: unknown option\n", argv[i]);
