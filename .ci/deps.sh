@@ -13,6 +13,9 @@ need python3 python3
 need node nodejs
 need gcc gcc
 need bash bash
+need nc netcat-openbsd
+need killall psmisc
+need curl curl
 need setpriv util-linux
 need unshare util-linux
 [ -e /usr/lib/x86_64-linux-gnu/libc.a ] || [ -e /usr/lib64/libc.a ] || [ -e /usr/lib/libc.a ] || missing="$missing libc6-dev"

@@ -65,7 +65,9 @@ func (s *step) fell(g *Gen) bool {
 		s.revival = revival{}
 		return false
 	}
-	if !g.since.IsZero() && s.now.Sub(g.since) >= s.policy.ReviveReset {
+	// One that serves a client and ends well, as `nc -l` does, is as it should be.
+	well := g.Exited && g.Exit.Code == 0
+	if !g.since.IsZero() && (well || s.now.Sub(g.since) >= s.policy.ReviveReset) {
 		s.revival.tries = 0
 	}
 	s.revival.wanted = true

@@ -73,6 +73,7 @@ func binary(t testing.TB, name string) string {
 var debian = map[string]string{
 	"nginx": "nginx-light", "haproxy": "haproxy", "redis-server": "redis-server",
 	"python3": "python3", "node": "nodejs", "unshare": "util-linux", "bash": "bash",
+	"nc": "netcat-openbsd", "kill": "procps", "killall": "psmisc", "curl": "curl",
 }
 
 // installed returns the path of a server that the system must have. A missing

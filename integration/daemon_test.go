@@ -182,8 +182,12 @@ func TestKillAll(t *testing.T) {
 		} else {
 			pids = append([]int{i.pid}, pids...)
 		}
+		var args []string
 		for _, pid := range pids {
-			unix.Kill(pid, unix.SIGHUP)
+			args = append(args, fmt.Sprint(pid))
+		}
+		if out, err := exec.Command(installed(t, "kill"), append([]string{"-HUP"}, args...)...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
 		}
 		await(t, "a restart", func() bool { return i.status().Restarts >= n })
 		seen.isNew(s, version)

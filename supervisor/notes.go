@@ -45,7 +45,7 @@ func (s *Supervisor) note(n tracer.Note) {
 		s.step(generation.Exited{N: g.n, Main: n.PID == g.main, Last: n.Last, Exit: exitOf(n.Status)})
 	case tracer.NoteRestartSignal:
 		s.outside[syscall.Signal(n.Signal)] = time.Now()
-		s.restartBySignal()
+		s.restartBySignal(n.Sender)
 	case tracer.NoteOutsideSignal:
 		if n.Kernel {
 			s.terminal[syscall.Signal(n.Signal)] = time.Now()

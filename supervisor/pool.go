@@ -35,7 +35,7 @@ type Pool struct {
 	next      int    // number of the next member
 	work      string // what is being done to all of them; "": nothing
 	again     bool   // a restart signal came meanwhile
-	lastHUP   time.Time
+	hangups   hangups
 	stopping  bool
 	restarts  int
 	rollbacks int
@@ -186,7 +186,7 @@ func (p *Pool) caught(sig syscall.Signal) {
 	case unix.SIGTERM, unix.SIGINT, unix.SIGQUIT:
 		p.stop()
 	case p.cfg.RestartSignal:
-		p.hup()
+		p.hup(0)
 		return
 	}
 	for _, m := range p.members {
@@ -200,11 +200,10 @@ func (p *Pool) caught(sig syscall.Signal) {
 
 // hup begins a restart, once for signals that came together: killall sends one
 // to every process and to hupt.
-func (p *Pool) hup() {
-	if time.Since(p.lastHUP) < together {
+func (p *Pool) hup(sender int) {
+	if p.hangups.again(sender, time.Now()) {
 		return
 	}
-	p.lastHUP = time.Now()
 	_, cancel, err := p.begin(RestartOptions{})
 	cancel()
 	if errors.Is(err, ErrBusy) {

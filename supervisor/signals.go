@@ -68,7 +68,7 @@ func (s *Supervisor) decide(sig syscall.Signal, had bool) {
 	switch {
 	case sig == s.cfg.RestartSignal && sig != 0:
 		if !had {
-			s.restartBySignal()
+			s.restartBySignal(0)
 		}
 	case sig == unix.SIGTERM || sig == unix.SIGINT || sig == unix.SIGQUIT:
 		s.step(generation.StopWanted{Signal: int(sig), Sent: had})
@@ -90,10 +90,6 @@ func (s *Supervisor) forward(sig syscall.Signal) {
 	}
 }
 
-// burst is how far apart one killall can reach hupt and the program's
-// processes: the tracer hears of one after the other.
-const burst = 100 * time.Millisecond
-
 // aboutToLaunch: a restart has begun, and its program is still to be executed.
 // Whatever was put in place before a signal that comes now will be executed.
 func (s *Supervisor) aboutToLaunch() bool {
@@ -107,16 +103,16 @@ func (s *Supervisor) aboutToLaunch() bool {
 
 // restartBySignal begins a restart unless the same signal, sent to hupt and to
 // several processes of the program at once (killall), has begun one already.
-func (s *Supervisor) restartBySignal() {
+// sender is a pid, or 0 if it is not known.
+func (s *Supervisor) restartBySignal(sender int) {
 	if s.member != nil { // a restart is of the whole pool
 		pool := s.member.pool
-		go pool.call(pool.hup)
+		go pool.call(func() { pool.hup(sender) })
 		return
 	}
-	if time.Since(s.lastHUP) < burst || s.aboutToLaunch() {
+	if s.hangups.again(sender, time.Now()) || s.aboutToLaunch() {
 		return
 	}
-	s.lastHUP = time.Now()
 	err := s.begin(RestartOptions{})
 	if errors.Is(err, ErrBusy) {
 		// Whoever sent it put new code in place just now, and nobody waits for

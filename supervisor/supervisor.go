@@ -81,7 +81,7 @@ type Supervisor struct {
 	path       string
 	outside    map[syscall.Signal]time.Time // when the program last got a signal that hupt gets, too
 	terminal   map[syscall.Signal]time.Time // when the terminal, or whoever sent it to hupt, last stopped it
-	lastHUP    time.Time
+	hangups    hangups
 	again      bool      // a restart signal came while a restart was in progress
 	stopped    bool      // the program is in a group-stop
 	stopsToo   bool      // …and hupt was, for that

@@ -126,6 +126,7 @@ type Note struct {
 	Status     unix.WaitStatus
 	Last       bool
 	Signal     unix.Signal
+	Sender     int  // of NoteRestartSignal: who sent it, by our pid namespace; 0: not known
 	Kernel     bool // of NoteOutsideSignal: from the terminal
 	Name       Name
 	Progress   Progress

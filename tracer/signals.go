@@ -51,7 +51,7 @@ func (t *Tracer) keepSignal(k *task, sig unix.Signal) bool {
 		return false
 	}
 	if sig == t.restartSig {
-		note.Kind = NoteRestartSignal
+		note.Kind, note.Sender = NoteRestartSignal, int(si.PID)
 	}
 	t.tell(note)
 	return note.Kind == NoteRestartSignal
