@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"regexp"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -41,6 +42,23 @@ type Socket struct {
 	Backlog int    // of a listening socket: how many may wait
 	Flow           // of a connection; without DumpFlows, only Unread and Unsent
 }
+
+// Receives reports whether the socket takes what strangers send to its address:
+// it listens, or it is a bound datagram socket of the Unix domain without a peer.
+// (The kernel's state says nothing of the latter: whoever connects to it makes
+// it ESTABLISHED.) One whose name the kernel chose is known to none.
+func (s Socket) Receives() bool {
+	if s.Family != unix.AF_UNIX {
+		return s.State == StateListen
+	}
+	return !Autobound(s.Path) && (s.State == StateListen || s.Type == unix.SOCK_DGRAM && s.Path != "" && s.Peer == 0)
+}
+
+// Autobound reports whether a Unix socket's name is one that the kernel chose
+// (unix(7), autobind): five hexadecimal digits. The next time, it chooses another.
+func Autobound(path string) bool { return autobound.MatchString(path) }
+
+var autobound = regexp.MustCompile(`^\x00[0-9a-f]{5}$`)
 
 // diagRequest is struct inet_diag_req_v2 (linux/inet_diag.h).
 type diagRequest struct {

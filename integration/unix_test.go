@@ -234,3 +234,69 @@ func TestUnixElsewhere(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 }
+
+// TestUnixModes: the path outlives a version that unlinks it at its end although
+// nothing of the program runs before the next one.
+func TestUnixModes(t *testing.T) {
+	for name, c := range map[string]struct {
+		flags []string
+		again func(i *instance)
+	}{
+		"stop-first": {[]string{"--order", "stop-first"}, func(i *instance) { i.restart() }},
+		"exec":       {[]string{"--exec"}, func(i *instance) { i.restart() }},
+		"revive": {[]string{"--revive"}, func(i *instance) {
+			restarted := i.serving().PID
+			unix.Kill(restarted, unix.SIGTERM)
+			await(i.t, "it is revived", func() bool {
+				for _, g := range i.status().Generations {
+					if g.State == "serving" && g.PID != restarted {
+						return true
+					}
+				}
+				return false
+			})
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := unixSite(t, named("c-epoll-level"), "", "unlink=both")
+			s.socket = filepath.Join(s.dir, "s")
+			i := start(s, c.flags...)
+			await(t, "the path is kept", func() bool { return name != "revive" || i.status().Stops["seccomp"] > 0 })
+			dialed := dialPath(t, s.socket)
+			for range 3 {
+				c.again(i)
+				s.awaitAnswer()
+			}
+			dialed.noneRefused(t)
+			i.signal(unix.SIGTERM)
+			i.exitCode()
+			if _, err := os.Stat(s.socket); !os.IsNotExist(err) {
+				t.Errorf("the path after the end: %v", err)
+			}
+		})
+	}
+}
+
+// dialPath connects to a Unix path in a loop, and says nothing: it waits in the
+// queue as long as nobody accepts.
+func dialPath(t *testing.T, socket string) *knocking {
+	k := &knocking{}
+	t.Cleanup(func() { k.stop.Store(true) })
+	k.ended.Go(func() {
+		for !k.stop.Load() {
+			fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+			if err == nil {
+				err = unix.Connect(fd, &unix.SockaddrUnix{Name: socket})
+				unix.Close(fd)
+			}
+			if err != nil {
+				n, _ := k.failed.LoadOrStore(err.Error(), new(atomic.Int64))
+				n.(*atomic.Int64).Add(1)
+			}
+			k.made.Add(1)
+			time.Sleep(200 * time.Microsecond)
+		}
+	})
+	return k
+}

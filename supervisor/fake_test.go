@@ -202,18 +202,20 @@ func (f *fakeTracer) ForgetConns(*tracer.Generation) bool             { return f
 func (f *fakeTracer) SayClose(*tracer.Generation, map[uint64]bool, []uint16, bool) ([]int, []string) {
 	return nil, nil
 }
-func (f *fakeTracer) Continue(*tracer.Generation)                {}
-func (f *fakeTracer) Adopted(*tracer.Generation) map[uint64]bool { return nil }
-func (f *fakeTracer) CloseHeld([]*tracer.Held) int               { return 0 }
-func (f *fakeTracer) LeaveTo(*tracer.Generation, []*tracer.Held) {}
-func (f *fakeTracer) Waiting([]*tracer.Held) int                 { return 0 }
-func (f *fakeTracer) Part([]*tracer.Held) []*tracer.Held         { return nil }
-func (f *fakeTracer) Rejoin([]*tracer.Held)                      {}
-func (f *fakeTracer) Share(*tracer.Generation)                   {}
-func (f *fakeTracer) Widen([]*tracer.Held)                       {}
-func (f *fakeTracer) Mend([]*tracer.Held)                        {}
-func (f *fakeTracer) Stats() (map[string]uint64, uint64)         { return map[string]uint64{"clone": 3}, 7 }
-func (f *fakeTracer) Wake() <-chan struct{}                      { return f.wake }
+func (f *fakeTracer) Continue(*tracer.Generation)                    {}
+func (f *fakeTracer) Adopted(*tracer.Generation) map[uint64]bool     { return nil }
+func (f *fakeTracer) CloseHeld([]*tracer.Held) int                   { return 0 }
+func (f *fakeTracer) LeaveTo(*tracer.Generation, []*tracer.Held)     {}
+func (f *fakeTracer) Waiting([]*tracer.Held) int                     { return 0 }
+func (f *fakeTracer) Part([]*tracer.Held) []*tracer.Held             { return nil }
+func (f *fakeTracer) Rejoin([]*tracer.Held)                          {}
+func (f *fakeTracer) Share(*tracer.Generation)                       {}
+func (f *fakeTracer) Widen([]*tracer.Held)                           {}
+func (f *fakeTracer) Guard(*tracer.Generation, []*tracer.Held) error { return nil }
+func (f *fakeTracer) SocketPaths() map[uint64]string                 { return nil }
+func (f *fakeTracer) Mend([]*tracer.Held)                            {}
+func (f *fakeTracer) Stats() (map[string]uint64, uint64)             { return map[string]uint64{"clone": 3}, 7 }
+func (f *fakeTracer) Wake() <-chan struct{}                          { return f.wake }
 
 func (f *fakeTracer) Notes() []tracer.Note {
 	f.mu.Lock()

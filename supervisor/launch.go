@@ -139,7 +139,7 @@ func (s *Supervisor) launch(a generation.Launch) {
 			if held == nil {
 				held = kept
 			}
-			offered = len(held)
+			offered = tracer.Offered(held)
 			traced, err = s.tracer.Launch(n, spec, held)
 		}
 		clean()

@@ -52,6 +52,9 @@ func (s *Supervisor) lookAtSockets() {
 	go func() {
 		began := time.Now()
 		held, err := s.tracer.Snapshot(g.traced, have)
+		if err == nil {
+			err = s.tracer.Guard(g.traced, held)
+		}
 		if !s.call(func() { s.looked(g, held, err, time.Since(began)) }) {
 			return // hupt ends, and its descriptors with it
 		}

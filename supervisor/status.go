@@ -46,8 +46,9 @@ func (s *Supervisor) Status(connections bool) Status {
 	sockets, _ := dump(fdtable.Listening|fdtable.Connected, 0)
 	local, _ := fdtable.DumpUnix(fdtable.Listening | fdtable.Connected)
 	sockets = append(sockets, local...)
+	paths := s.tracer.SocketPaths()
 	for i := range st.Generations {
-		open := s.fill(&st.Generations[i], gens[i].traced, serves[i], sockets)
+		open := s.fill(&st.Generations[i], gens[i].traced, serves[i], sockets, paths)
 		if connections {
 			gens[i].conns.update(open, s.tracer.Conns(gens[i].traced))
 			st.Generations[i].Connected = gens[i].conns.list()
@@ -57,7 +58,7 @@ func (s *Supervisor) Status(connections bool) Status {
 }
 
 // fill gives the connections by inode.
-func (s *Supervisor) fill(out *GenerationStatus, g *tracer.Generation, served []tracer.Name, sockets []fdtable.Socket) map[uint64]fdtable.Socket {
+func (s *Supervisor) fill(out *GenerationStatus, g *tracer.Generation, served []tracer.Name, sockets []fdtable.Socket, paths map[uint64]string) map[uint64]fdtable.Socket {
 	out.PIDs = s.tracer.Pids(g)
 	adopted := s.tracer.Adopted(g)
 	mine := make(map[uint64]bool)
@@ -73,19 +74,23 @@ func (s *Supervisor) fill(out *GenerationStatus, g *tracer.Generation, served []
 	}
 	names := served
 	for _, k := range sockets {
-		if k.State != fdtable.StateListen || !mine[k.Inode] {
+		if !k.Receives() || !mine[k.Inode] {
 			continue
 		}
 		n := tracer.NameOf(k)
 		names = append(names, n)
+		at := n.Text()
+		if path, ok := paths[k.Inode]; ok {
+			at = path
+		}
 		out.Sockets = append(out.Sockets, SocketStatus{
-			Network: n.Network(), Address: n.Text(), Adopted: adopted[k.Inode],
+			Network: n.Network(), Address: at, Adopted: adopted[k.Inode],
 			Queue: k.Queue, Backlog: k.Backlog,
 		})
 	}
 	open := make(map[uint64]fdtable.Socket)
 	for _, k := range sockets {
-		if k.State != fdtable.StateListen && mine[k.Inode] && !mine[k.Peer] && covers(names, tracer.NameOf(k)) {
+		if !k.Receives() && mine[k.Inode] && !mine[k.Peer] && covers(names, tracer.NameOf(k)) {
 			out.Connections++
 			open[k.Inode] = k
 		}

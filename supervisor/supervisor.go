@@ -35,6 +35,8 @@ type Tracer interface {
 	ForgetConns(g *tracer.Generation) (slow bool)
 	Pids(g *tracer.Generation) []int
 	Adopted(g *tracer.Generation) map[uint64]bool
+	SocketPaths() map[uint64]string
+	Guard(g *tracer.Generation, held []*tracer.Held) error
 	Signal(g *tracer.Generation, pid int, sig unix.Signal) bool
 	SignalAll(g *tracer.Generation, sig unix.Signal)
 	Continue(g *tracer.Generation)
@@ -227,6 +229,12 @@ func (s *Supervisor) Run() (exitCode int, err error) {
 			s.caught(sig.(syscall.Signal))
 		}
 	}
+	// Paths that the program unlinked while they were kept for its next
+	// generation go now that there is none.
+	for _, h := range s.handovers {
+		s.tracer.CloseHeld(h.held)
+	}
+	s.tracer.CloseHeld(s.keeper.held)
 	if s.err == nil {
 		s.publish(Event{Kind: EventStopped, ExitCode: s.code, Reason: s.reason, LastCall: s.lastCall, Generation: s.machine.Next() - 1})
 	}

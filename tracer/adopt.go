@@ -193,7 +193,7 @@ func (t *Tracer) adopt(k *task, inode uint64, o *offer) error {
 	t.portZero[o.held.Inode] = o.held.PortZero
 	// It listens already, and a program that asks (SO_ACCEPTCONN, as HAProxy
 	// does) need not call listen().
-	if o.held.idle {
+	if o.held.idle || !o.held.counts() {
 		g.inherited[o.held.Inode] = true // it need not be waited on
 	} else {
 		g.listening[o.held.Inode] = true
@@ -205,7 +205,11 @@ func (t *Tracer) adopt(k *task, inode uint64, o *offer) error {
 	_, err = t.swap(g, swap)
 	t.quiesceLate(g, o.held)
 	t.wanted(o.held)
-	t.tell(Note{Kind: NoteAdopted, Generation: g, PID: k.proc.pid, Name: o.held.Name, Progress: g.progress()})
+	name := o.held.Name
+	if f := o.held.file; f != nil {
+		name.Path = f.path()
+	}
+	t.tell(Note{Kind: NoteAdopted, Generation: g, PID: k.proc.pid, Name: name, Progress: g.progress()})
 	return err
 }
 

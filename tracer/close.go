@@ -138,7 +138,6 @@ func (t *Tracer) traceWrites(p *process, inodes map[uint64]bool) error {
 	}
 	err = t.inject(p, func(i *injection) error { return i.addFilter(seccomp.Writes(auditArch, lo, hi)) })
 	if err == nil {
-		p.filters++
 		p.writesFrom, p.writesTo = lo, hi
 	}
 	return err

@@ -198,9 +198,11 @@ func (t *Tracer) onSeccomp(k *task) {
 		t.stops["seccomp:listen"]++
 		t.onListen(k, si)
 	default:
-		if writes(int(si.Nr)) {
+		if _, sends := sendFlags(int(si.Nr)); sends || writes(int(si.Nr)) {
 			t.stops["seccomp:write"]++
-			t.onWrite(k, si)
+			if !t.answer(k, si) {
+				t.onWrite(k, si)
+			}
 			return
 		}
 		t.onPathCall(k, si)

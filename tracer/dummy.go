@@ -19,6 +19,7 @@ type dummy struct {
 	fd       int
 	inode    uint64
 	kind     int // SOCK_STREAM…
+	held     *Held
 	nonBlock bool
 	name     unix.Sockaddr
 }
@@ -31,7 +32,7 @@ func newDummy(held *Held) (*dummy, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("fcntl(F_GETFL)", err)
 	}
-	d := &dummy{nonBlock: flags&unix.O_NONBLOCK != 0}
+	d := &dummy{held: held, nonBlock: flags&unix.O_NONBLOCK != 0}
 	d.kind = held.Name.Type
 	kind := d.kind | unix.SOCK_CLOEXEC
 	if d.nonBlock {

@@ -61,8 +61,24 @@ type Held struct {
 	widened  bool        // it has a larger one for now
 	Goes     bool        // the generation that has it goes before anybody could adopt it
 	adopted  bool        // some bind of the next generation got it
+	awaited  bool        // of a datagram socket: somebody waited on it when it was taken
 	idle     bool        // the generation before had its time and never waited on it: a lock, say
 	surplus  bool        // the next generation has others of its group, and no use for it
+}
+
+// counts reports whether a generation that does not adopt it has something left
+// to do: a datagram socket on which nobody waits is only ever sent from.
+func (h *Held) counts() bool { return h.awaited || !h.Name.Datagram() }
+
+// Offered is how many of the held sockets a generation that is offered them is
+// expected to adopt.
+func Offered(held []*Held) (n int) {
+	for _, h := range held {
+		if h.counts() {
+			n++
+		}
+	}
+	return n
 }
 
 // Progress is how far a new generation is on its way to serving.
@@ -74,8 +90,12 @@ type Progress struct {
 }
 
 func (g *Generation) progress() Progress {
-	p := Progress{Offered: len(g.offers), Listening: len(g.listening), Waiting: len(g.waiting)}
+	p := Progress{Listening: len(g.listening), Waiting: len(g.waiting)}
 	for _, o := range g.offers {
+		if !o.held.counts() {
+			continue
+		}
+		p.Offered++
 		if o.taken {
 			p.Adopted++
 		}

@@ -5,17 +5,33 @@ import (
 	"fmt"
 	"slices"
 
-	"golang.org/x/sys/unix"
-
 	"hupt/seccomp"
 )
+
+// Guard makes generation g stop at what takes a path away, if one of the held
+// sockets has a path: hupt keeps it for what comes after g.
+func (t *Tracer) Guard(g *Generation, held []*Held) (err error) {
+	t.Do(func() {
+		if slices.ContainsFunc(held, func(h *Held) bool { return h.file != nil }) {
+			_, err = t.guardAll(g)
+		}
+	})
+	return err
+}
 
 // guardPaths makes a generation that is being quiesced stop at what takes a path
 // away, since another one has a Unix path of it by now. A generation whose
 // predecessor had such a path was launched so. It returns the processes that
 // did not stop in time.
 func (t *Tracer) guardPaths(g *Generation, held []*Held) (left []int, err error) {
-	if g.guarded || !slices.ContainsFunc(held, func(h *Held) bool { return h.file != nil && h.passes() }) {
+	if !slices.ContainsFunc(held, func(h *Held) bool { return h.file != nil && h.passes() }) {
+		return nil, nil
+	}
+	return t.guardAll(g)
+}
+
+func (t *Tracer) guardAll(g *Generation) (left []int, err error) {
+	if g.guarded {
 		return nil, nil
 	}
 	program, err := seccomp.Trace(seccomp.Paths)
@@ -48,40 +64,4 @@ func (t *Tracer) guardPaths(g *Generation, held []*Held) (left []int, err error)
 			}
 		}
 	}
-}
-
-// addFilter puts a seccomp filter on all threads of the process.
-func (i *injection) addFilter(program []byte) error {
-	const atProgram, instruction = 512, 8
-	addr, err := i.put(atProgram, program)
-	if err != nil {
-		return err
-	}
-	b := make([]byte, 16) // struct sock_fprog
-	order.PutUint16(b, uint16(len(program)/instruction))
-	order.PutUint64(b[8:], addr)
-	if addr, err = i.put(atPair, b); err != nil {
-		return err
-	}
-	load := func() error {
-		tid, err := i.call("seccomp", unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, addr)
-		if err == nil && tid != 0 {
-			err = fmt.Errorf("thread %d has a seccomp filter that the others don't have", tid)
-		}
-		return err
-	}
-	// As at the launch: without no_new_privs where the kernel lets us. A
-	// program that dropped its privileges is on its way out.
-	if err = load(); errors.Is(err, unix.EACCES) {
-		if _, err = i.call("prctl", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err == nil {
-			err = load()
-		}
-	}
-	return err
-}
-
-// inheritGuard is whether a process that was just born has the filter that was
-// put on its parent.
-func inheritGuard(parent *process, pid int) bool {
-	return parent != nil && parent.guarded && filters(pid) == filters(parent.pid)
 }

@@ -7,7 +7,7 @@ import (
 	"maps"
 	"math"
 	"os"
-	"regexp"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,7 +16,7 @@ import (
 )
 
 // Snapshot takes a duplicate of every listening socket that generation g has
-// open, TCP and Unix. Those that are among have already are taken from there.
+// open, TCP and Unix, and of every bound Unix datagram socket. Those that are among have already are taken from there.
 //
 // The kernel's tables say which they are: sock_diag lists the listening
 // sockets of the network namespace, /proc/PID/fd the descriptors.
@@ -28,7 +28,7 @@ func (t *Tracer) Snapshot(g *Generation, have []*Held) (held []*Held, err error)
 	isListening := make(map[uint64]bool, len(sockets))
 	listener := make(map[uint64]fdtable.Socket)
 	for _, s := range sockets {
-		isListening[s.Inode] = s.State == fdtable.StateListen
+		isListening[s.Inode] = s.Receives()
 		if isListening[s.Inode] {
 			listener[s.Inode] = s
 		}
@@ -78,6 +78,7 @@ func (t *Tracer) Snapshot(g *Generation, have []*Held) (held []*Held, err error)
 						h.backlog, h.Name.File = s.Backlog, s.File
 					}
 				}
+				h.awaited = h.Name.Datagram() && t.awaited(g, inode)
 				h.idle = g.settled && g.listening[inode] && !g.waiting[inode]
 				seen[inode] = true
 				held = append(held, h)
@@ -85,6 +86,10 @@ func (t *Tracer) Snapshot(g *Generation, have []*Held) (held []*Held, err error)
 		}
 	})
 	sortHeld(held)
+	t.Do(func() {
+		t.held = slices.DeleteFunc(t.held, func(h *Held) bool { return h.FD < 0 || slices.Contains(held, h) })
+		t.held = append(t.held, held...)
+	})
 	return held, err
 }
 
@@ -97,12 +102,8 @@ func (t *Tracer) canBeAskedFor(h *Held) bool {
 		h.file = t.fileFor(h)
 		return h.file != nil
 	}
-	// Five hexadecimal digits are a name that the kernel chose (unix(7),
-	// autobind): the next time, it chooses another.
-	return !autobound.MatchString(h.Name.Path)
+	return !fdtable.Autobound(h.Name.Path)
 }
-
-var autobound = regexp.MustCompile(`^\x00[0-9a-f]{5}$`)
 
 // isEnding tells a process that is about to end, whose descriptors give EACCES
 // once its memory has gone, from one that is not dumpable.

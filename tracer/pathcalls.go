@@ -14,7 +14,8 @@ import (
 // socket, unlinking its path is not done, and the program is told that it was.
 //
 // Nothing is kept of who needs what: the kernel is asked when it matters, that
-// is, at an unlink or rename of something with the name of such a file.
+// is, at an unlink or rename of something with the name of such a file. What
+// hupt itself holds is needed, too: by a generation that is yet to come.
 
 // pathCall is a system call that takes a path away.
 type pathCall struct {
@@ -43,7 +44,9 @@ func (t *Tracer) onPathCall(k *task, si syscallInfo) {
 func (t *Tracer) dropPath(k *task, c pathCall) bool {
 	g := k.proc.gen
 	if inode, f := t.fileAt(k, c.from); f != nil && t.neededBeside(g, inode) {
-		f.removed = g
+		if !g.quiesced || !t.othersHave(g, inode) {
+			f.removed = g
+		}
 		return t.succeed(k)
 	}
 	if !c.rename {
@@ -95,37 +98,31 @@ func (t *Tracer) settlePath(h *Held) {
 	if f == nil || f.removed == nil {
 		return
 	}
-	if t.standsIn(nil, h.Inode) {
+	if t.holds(h.Inode) || t.standsIn(nil, h.Inode) {
 		return // another handover of it goes on
 	}
 	by := f.removed
-	f.removed = nil
+	f.removed = nil // whoever needs it may unlink it later
 	if serves := by.settled && !by.quiesced && len(by.procs) > 0; serves || !t.neededBeside(nil, h.Inode) {
 		f.unlink()
 		delete(t.files, h.Inode)
 	}
 }
 
-// neededBeside reports whether a generation other than g has the socket, or
-// could get it back; or whether g itself may still adopt it, which it can't if
-// nobody finds it: where the old one goes first, nobody else has it.
+// neededBeside reports whether a generation other than g has the socket, could
+// get it back, or is to be offered it.
 func (t *Tracer) neededBeside(g *Generation, inode uint64) bool {
-	if g != nil && !g.settled && g.mayAdopt(inode) {
-		return true
-	}
-	for _, o := range t.generations {
-		if o != g && o.has(inode) {
-			return true
-		}
-	}
-	return t.standsIn(g, inode)
+	return t.holds(inode) || t.othersHave(g, inode) || t.standsIn(g, inode)
 }
 
-// mayAdopt reports whether the socket is offered to g, and was not taken yet.
-func (g *Generation) mayAdopt(inode uint64) bool {
-	return slices.ContainsFunc(g.offers, func(o *offer) bool {
-		return o.held.Inode == inode && o.held.FD >= 0 && !o.taken
-	})
+// othersHave reports whether a generation other than g has the socket.
+func (t *Tracer) othersHave(g *Generation, inode uint64) bool {
+	return slices.ContainsFunc(t.generations, func(o *Generation) bool { return o != g && o.has(inode) })
+}
+
+// holds reports whether hupt has a duplicate of the socket.
+func (t *Tracer) holds(inode uint64) bool {
+	return slices.ContainsFunc(t.held, func(h *Held) bool { return h.FD >= 0 && h.Inode == inode })
 }
 
 // standsIn reports whether a generation other than g has a dummy for the socket,

@@ -181,6 +181,9 @@ func (t *Tracer) swapIn(p *process, swap map[uint64]int, want map[uint64]bool) e
 			return err
 		}
 		p.noteAcceptors(i)
+		if err := i.traceAnswers(table, swap); err != nil {
+			return err
+		}
 		return i.carryOut(fdtable.Plan(table, want), swap)
 	})
 }

@@ -45,7 +45,8 @@ func TestWaitCall(t *testing.T) {
 		unix.SYS_POLL: waitPoll, unix.SYS_PPOLL: waitPoll,
 		unix.SYS_SELECT: waitSelect, unix.SYS_PSELECT6: waitSelect,
 		unix.SYS_EPOLL_WAIT: waitEpoll, unix.SYS_EPOLL_PWAIT: waitEpoll, unix.SYS_EPOLL_PWAIT2: waitEpoll,
-		unix.SYS_EPOLL_CTL: waitNone, unix.SYS_READ: waitNone, unix.SYS_FUTEX: waitNone,
+		unix.SYS_RECVFROM: waitReceive, unix.SYS_RECVMSG: waitReceive, unix.SYS_RECVMMSG: waitReceive, unix.SYS_READ: waitReceive,
+		unix.SYS_EPOLL_CTL: waitNone, unix.SYS_WRITE: waitNone, unix.SYS_FUTEX: waitNone,
 	} {
 		if got := waitCall(nr); got != want {
 			t.Errorf("%d: %d", nr, got)

@@ -69,6 +69,24 @@ func arguments(r *registers) [6]uint64 {
 	return [6]uint64{r.Rdi, r.Rsi, r.Rdx, r.R10, r.R8, r.R9}
 }
 
+// callAgain makes the task make the call again at whose entry it stands.
+func callAgain(r *registers) {
+	r.Rax, r.Orig_rax = r.Orig_rax, ^uint64(0)
+	r.Rip -= uint64(len(syscallInstruction))
+}
+
+// sendFlags is which argument of a system call that sends datagrams holds its
+// flags.
+func sendFlags(nr int) (argument int, ok bool) {
+	switch nr {
+	case unix.SYS_SENDTO, unix.SYS_SENDMMSG:
+		return 3, true
+	case unix.SYS_SENDMSG:
+		return 2, true
+	}
+	return 0, false
+}
+
 // restarts reports whether the kernel will make a call that gave v again if no
 // handler runs: ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, and
 // ERESTART_RESTARTBLOCK, which programs never see.
@@ -81,12 +99,13 @@ func restart(r *registers) { r.Rax = ^uint64(514 - 1) }
 // findSyscall is the place of a system call instruction in code.
 func findSyscall(code []byte) int { return bytes.Index(code, syscallInstruction) }
 
-// waitKind is a way of waiting for connections.
+// waitKind is a way of waiting for connections or datagrams.
 type waitKind int
 
 const (
 	waitNone waitKind = iota
 	waitAccept
+	waitReceive // of datagrams
 	waitPoll
 	waitSelect
 	waitEpoll
@@ -97,6 +116,8 @@ func waitCall(nr int) waitKind {
 	switch nr {
 	case unix.SYS_ACCEPT, unix.SYS_ACCEPT4:
 		return waitAccept
+	case unix.SYS_RECVFROM, unix.SYS_RECVMSG, unix.SYS_RECVMMSG, unix.SYS_READ, unix.SYS_READV:
+		return waitReceive
 	case unix.SYS_POLL, unix.SYS_PPOLL:
 		return waitPoll
 	case unix.SYS_SELECT, unix.SYS_PSELECT6:

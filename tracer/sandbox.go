@@ -29,11 +29,7 @@ func (i *injection) suspendFilters() error {
 
 // ownFilters is how many filters process p has because of hupt.
 func (t *Tracer) ownFilters(p *process) int {
-	n := t.filters + 1 + p.filters
-	if p.guarded {
-		n++
-	}
-	return n
+	return t.filters + 1 + p.filters
 }
 
 func (i *injection) restoreFilters() {

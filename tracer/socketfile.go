@@ -84,6 +84,29 @@ func (f *socketFile) set(m fileMode) {
 	}
 }
 
+// path is where the file is, as hupt sees it.
+func (f *socketFile) path() string {
+	dir, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(int(f.in.Fd())))
+	if err != nil {
+		return f.name
+	}
+	return filepath.Join(dir, f.name)
+}
+
+// SocketPaths is where the files of the program's Unix sockets are by now, by
+// the inode of the socket. What a bind was given may be relative, or renamed.
+func (t *Tracer) SocketPaths() map[uint64]string {
+	out := make(map[uint64]string)
+	t.Do(func() {
+		for inode, f := range t.files {
+			if f.there() || f.findInDir() {
+				out[inode] = f.path()
+			}
+		}
+	})
+	return out
+}
+
 // there reports whether the file is where it was last seen.
 func (f *socketFile) there() bool { return !f.replaced && f.is(f.id) }
 

@@ -47,7 +47,12 @@ type process struct {
 	tasks  map[int]*task
 	frozen bool // tasks stay at their next EVENT_STOP
 
-	guarded bool // what takes a path away was made to stop in it after its launch
+	// filters is how many filters beside stage 2's hupt has put on it. guarded:
+	// one of them stops what takes a path away. Of those that trace writes, the
+	// last is for descriptors writesFrom to writesTo (see SayClose).
+	filters              int
+	guarded              bool
+	writesFrom, writesTo int
 
 	goKnown answer // whether its program was built by Go
 
@@ -56,13 +61,10 @@ type process struct {
 	atAccept map[int]bool
 	poked    map[int]int
 
-	// filters is how many filters beside stage 2's hupt has put on it: those
-	// that trace writes, of which the last is for descriptors writesFrom to
-	// writesTo (see SayClose).
-	filters              int
-	writesFrom, writesTo int
-	stepping             bool // its tasks stop at every system call, so that its writes are seen
-	pidfd                int  // of it, if there is need for one; else 0
+	sendsOn []int // of which filters trace sends of datagrams on these (see traceAnswers)
+
+	stepping bool // its tasks stop at every system call, so that its writes are seen
+	pidfd    int  // of it, if there is need for one; else 0
 }
 
 // answer to a question that is asked at most once.
@@ -78,11 +80,8 @@ const (
 func (t *Tracer) addTask(tid, pid int, g *Generation, parent *process) *task {
 	p := t.procs[pid]
 	if p == nil {
-		p = &process{pid: pid, gen: g, tasks: make(map[int]*task), guarded: inheritGuard(parent, pid)}
-		if parent != nil {
-			p.filters, p.writesFrom, p.writesTo = parent.filters, parent.writesFrom, parent.writesTo
-			p.stepping = parent.stepping
-		}
+		p = &process{pid: pid, gen: g, tasks: make(map[int]*task)}
+		p.inheritFilters(parent)
 		t.procs[pid] = p
 		g.procs[pid] = p
 		if g.killed {

@@ -38,6 +38,7 @@ type Tracer struct {
 	strays      map[int]unix.WaitStatus   // stops of tasks whose generation is not known yet
 	zeroBinds   map[uint64]netip.AddrPort // by inode, what a bind that asked for port 0 was given
 	portZero    map[uint64]bool           // those of them that listen
+	held        []*Held                   // every one that was taken; closed ones are forgotten at the next snapshot
 	files       map[uint64]*socketFile    // of Unix sockets bound to a path, by the socket's inode
 	filesLimit  int                       // how many, before the stale ones are forgotten
 	shunned     map[uint64]*Held          // by inode, sockets that get nothing new of their group

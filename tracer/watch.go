@@ -127,7 +127,7 @@ func (t *Tracer) watchEntry(k *task, si syscallInfo) (stays bool) {
 	}
 	before := len(g.waiting)
 	for inode := range k.waitsOn(kind, si.Args) {
-		if kind == waitAccept {
+		if kind == waitAccept || kind == waitReceive {
 			stays = t.holdAccept(k, inode)
 		}
 		if g.inherited[inode] {
@@ -186,7 +186,7 @@ func (k *task) waitsOn(kind waitKind, args [6]uint64) map[uint64]bool {
 	out := make(map[uint64]bool)
 	var fds []int
 	switch kind {
-	case waitAccept:
+	case waitAccept, waitReceive:
 		fds = []int{int(int32(args[0]))}
 	case waitPoll:
 		fds = pollFDs(k.tid, args[0], args[1])
@@ -198,7 +198,7 @@ func (k *task) waitsOn(kind waitKind, args [6]uint64) map[uint64]bool {
 	for _, fd := range fds {
 		if inode, ok := fdtable.SocketInode(k.tid, fd); ok {
 			out[inode] = true
-		} else {
+		} else if kind != waitReceive {
 			k.waitsOnEpoll(fd, out, 0)
 		}
 	}

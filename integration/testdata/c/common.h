@@ -52,10 +52,11 @@ static struct {
 	const char *path;   /* of a Unix socket, instead of a port; @name is abstract */
 	const char *unlink; /* that path: "before" the bind, at the "end" (TERM), or "both" */
 	int packets;        /* SOCK_SEQPACKET, not SOCK_STREAM */
+	int datagrams;      /* SOCK_DGRAM; set by the program */
 	int rename;         /* bind to path.tmp, then rename it to path */
 	int mode;           /* chmod the path to that; 0: leave it */
 	int udp;            /* a datagram socket, where the server knows them */
-} opt = {"127.0.0.1", 0, 0, 0, 0, -1, 8, 0, NULL, NULL, "", NULL, "", 0, 0, 0, 0};
+} opt = {"127.0.0.1", 0, 0, 0, 0, -1, 8, 0, NULL, NULL, "", NULL, "", 0, 0, 0, 0, 0};
 
 static void die(const char *what) {
 	fprintf(stderr, "%s: %s\n", what, strerror(errno));
@@ -119,9 +120,14 @@ static void parse_options(int argc, char **argv) {
 	if (opt.lock && flock(open(opt.lock, O_CREAT | O_RDWR | O_CLOEXEC, 0644), LOCK_EX | LOCK_NB) < 0) die(opt.lock);
 }
 
+static volatile int in_hand; /* what is still to be answered at the end */
+
+static int unlinks(const char *when) { return !strcmp(opt.unlink, when) || !strcmp(opt.unlink, "both"); }
+
 static void unlink_and_exit(int sig) {
 	(void)sig;
-	unlink(opt.path);
+	if (unlinks("end")) unlink(opt.path);
+	while (in_hand > 0) usleep(1000);
 	_exit(0);
 }
 
@@ -129,24 +135,22 @@ static void unlink_and_exit(int sig) {
 static void give_up(const char *what) {
 	if (strcmp(version(), what)) return;
 	fprintf(stderr, "%s\n", what);
-	if (!strcmp(opt.unlink, "end") || !strcmp(opt.unlink, "both")) unlink(opt.path);
+	if (unlinks("end")) unlink(opt.path);
 	exit(3);
 }
-
-static int unlinks(const char *when) { return !strcmp(opt.unlink, when) || !strcmp(opt.unlink, "both"); }
 
 /* bind_path is bind_port for a Unix socket. */
 static int bind_path(int type) {
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	socklen_t len = sizeof a;
-	int fd = socket(AF_UNIX, (opt.packets ? SOCK_SEQPACKET : SOCK_STREAM) | type, 0);
+	int fd = socket(AF_UNIX, (opt.datagrams ? SOCK_DGRAM : opt.packets ? SOCK_SEQPACKET : SOCK_STREAM) | type, 0);
 	if (fd < 0) die("socket");
 	snprintf(a.sun_path, sizeof a.sun_path, "%s%s", opt.path, opt.rename ? ".tmp" : "");
 	if (opt.path[0] == '@') {
 		len = offsetof(struct sockaddr_un, sun_path) + strlen(a.sun_path);
 		a.sun_path[0] = 0;
 	}
-	if (unlinks("end")) {
+	if (unlinks("end") || opt.datagrams) {
 		struct sigaction s = {.sa_handler = unlink_and_exit};
 		sigaction(SIGTERM, &s, NULL);
 	}
