@@ -177,7 +177,7 @@ func (k *connection) due(mode DrainMode, grace, spread time.Duration, now time.T
 		}
 	default:
 		// What it speaks was not seen. If it speaks, it is not HTTP.
-		if mode < DrainIdle || k.talked {
+		if mode < DrainIdle || k.talked || k.Wrote {
 			return false
 		}
 	}

@@ -19,15 +19,16 @@ import (
 // probation nothing could end anyway, and a filter can't be taken off: one that
 // is resumed in its probation runs as if nothing had happened.
 type hastening struct {
-	s     *Supervisor
-	g     *gen
-	begun bool
-	waits bool // the next generation waits for this one to end
-	exec  bool // …and will be executed in its process
-	left  bool // some processes don't say close yet
-	tried time.Time
-	where map[uint64]place
-	found time.Time // when where was filled
+	s      *Supervisor
+	g      *gen
+	begun  bool
+	waits  bool // the next generation waits for this one to end
+	exec   bool // …and will be executed in its process
+	unseen bool // what these connections say is of interest from the next look on
+	left   bool // some processes don't say close yet
+	tried  time.Time
+	where  map[uint64]place
+	found  time.Time // when where was filled
 }
 
 // place is a descriptor.
@@ -35,16 +36,19 @@ type place struct{ pid, fd int }
 
 // step looks at the connections that are left, and does what is due.
 func (h *hastening) step(open map[uint64]fdtable.Socket) {
-	if !h.begun {
-		if !h.final() {
-			h.g.conns.look(open, nil)
-			return
-		}
-		h.g.conns.begin()
-		h.begun, h.left = true, true
-	}
-	if h.left && time.Since(h.tried) >= pokeTick {
+	switch {
+	case !h.begun && !h.final():
+		h.g.conns.look(open, nil)
+		return
+	case !h.begun || h.left && time.Since(h.tried) >= pokeTick:
+		h.begun = true
 		h.sayClose(open)
+		h.unseen = true
+		return
+	case h.unseen:
+		// What was said up to here went by unseen, and is in open.
+		h.unseen = false
+		h.g.conns.begin()
 	}
 	h.g.conns.look(open, h.s.tracer.Conns(h.g.traced))
 	h.close()
