@@ -1,9 +1,10 @@
 package supervisor
 
 import (
+	"os"
+	"strconv"
+	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // hangups tells one killall, which signals hupt and each process of the program,
@@ -20,7 +21,7 @@ const (
 	// burstUnknown is the same where the sender of one of them is not known: Go
 	// does not tell who signalled hupt itself.
 	burstUnknown = 250 * time.Millisecond
-	// burstSame is the same for two of one process that has ended since: it was a
+	// burstSame is the same for two of one process that does nothing else: a
 	// killall, or kill(1) with several pids, and not a shell that goes on.
 	burstSame = 5 * time.Second
 )
@@ -32,7 +33,7 @@ func (h *hangups) again(sender int, now time.Time) bool {
 	switch {
 	case sender == 0 || h.sender == 0:
 		within = burstUnknown
-	case sender == h.sender && unix.Kill(sender, 0) == unix.ESRCH:
+	case sender == h.sender && isOneShot(sender):
 		within = burstSame
 	}
 	if now.Sub(h.last) < within {
@@ -43,4 +44,24 @@ func (h *hangups) again(sender int, now time.Time) bool {
 	}
 	h.last, h.sender = now, sender
 	return false
+}
+
+// isOneShot reports whether a process has ended, or is one that signals and
+// ends.
+func isOneShot(pid int) bool {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return true
+	}
+	// pid (comm) state…; the name may have any character in it.
+	text := string(b)
+	open, end := strings.IndexByte(text, '('), strings.LastIndex(text, ") ")
+	if open < 0 || end < open || end+2 >= len(text) {
+		return false
+	}
+	switch text[open+1 : end] {
+	case "kill", "killall", "pkill":
+		return true
+	}
+	return text[end+2] == 'Z' || text[end+2] == 'X'
 }

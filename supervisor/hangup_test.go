@@ -16,6 +16,14 @@ func TestHangups(t *testing.T) {
 		return cmd.Process.Pid
 	}
 	killall, another, shell := gone(), gone(), os.Getpid()
+	zombie := exec.Command("true")
+	if err := zombie.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for !isOneShot(zombie.Process.Pid) {
+		time.Sleep(time.Millisecond)
+	}
+	defer zombie.Wait()
 	now := time.Now()
 	for _, c := range []struct {
 		name   string
@@ -28,6 +36,7 @@ func TestHangups(t *testing.T) {
 		{"another one", killall, another, 110 * time.Millisecond, false},
 		{"the same, heard late", killall, killall, 4 * time.Second, true},
 		{"a pid that came again", killall, killall, 6 * time.Second, false},
+		{"the same, not waited for yet", zombie.Process.Pid, zombie.Process.Pid, 4 * time.Second, true},
 		{"the same shell", shell, shell, 110 * time.Millisecond, false},
 		{"the same shell at once", shell, shell, 90 * time.Millisecond, true},
 		{"to hupt, heard late", killall, 0, 240 * time.Millisecond, true},

@@ -140,6 +140,7 @@ func (s *Supervisor) launch(a generation.Launch) {
 				held = kept
 			}
 			offered = tracer.Offered(held)
+			g.executes.Store(true)
 			traced, err = s.tracer.Launch(n, spec, held)
 		}
 		clean()

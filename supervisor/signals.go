@@ -94,7 +94,7 @@ func (s *Supervisor) forward(sig syscall.Signal) {
 // Whatever was put in place before a signal that comes now will be executed.
 func (s *Supervisor) aboutToLaunch() bool {
 	for _, g := range s.gens {
-		if g.n > 1 && g.traced == nil && g.started.IsZero() {
+		if g.n > 1 && g.traced == nil && !g.executes.Load() {
 			return s.isRestarting()
 		}
 	}

@@ -125,6 +125,7 @@ type gen struct {
 	// Quiesced is told, read by the drain that follows.
 	unfinished bool
 	over       chan struct{}    // closed when it is forgotten
+	executes   atomic.Bool      // its program is being executed
 	cancel     chan struct{}    // closed when it is not to be launched any more
 	exit       *generation.Exit // how its main process ended, once it has
 	notify     *net.UnixConn    // the end of its NOTIFY_SOCKET; nil: it has none
