@@ -44,12 +44,12 @@ type Socket struct {
 }
 
 // Receives reports whether the socket takes what strangers send to its address:
-// it listens, or it is a bound datagram socket of the Unix domain without a peer.
-// (The kernel's state says nothing of the latter: whoever connects to it makes
+// it listens, or it is a bound datagram socket without a peer. (Of a Unix one,
+// the kernel's state says nothing: whoever connects to it makes
 // it ESTABLISHED.) One whose name the kernel chose is known to none.
 func (s Socket) Receives() bool {
 	if s.Family != unix.AF_UNIX {
-		return s.State == StateListen
+		return s.State == StateListen || s.Type == unix.SOCK_DGRAM && s.State == StateClose && s.Local.Port() != 0
 	}
 	return !Autobound(s.Path) && (s.State == StateListen || s.Type == unix.SOCK_DGRAM && s.Path != "" && s.Peer == 0)
 }
@@ -62,10 +62,11 @@ var autobound = regexp.MustCompile(`^\x00[0-9a-f]{5}$`)
 
 // diagRequest is struct inet_diag_req_v2 (linux/inet_diag.h).
 type diagRequest struct {
-	family uint8
-	states uint32
-	sport  uint16
-	ext    uint8 // a bit for each attribute that is asked for, INET_DIAG_… - 1
+	family   uint8
+	protocol uint8 // IPPROTO_TCP or IPPROTO_UDP
+	states   uint32
+	sport    uint16
+	ext      uint8 // a bit for each attribute that is asked for, INET_DIAG_… - 1
 }
 
 const diagRequestLen = 56
@@ -74,7 +75,7 @@ func (r diagRequest) Len() int { return diagRequestLen }
 
 func (r diagRequest) Serialize() []byte {
 	b := make([]byte, diagRequestLen)
-	b[0], b[1], b[2] = r.family, unix.IPPROTO_TCP, r.ext
+	b[0], b[1], b[2] = r.family, r.protocol, r.ext
 	binary.NativeEndian.PutUint32(b[4:], r.states)
 	binary.BigEndian.PutUint16(b[8:], r.sport)
 	binary.NativeEndian.PutUint64(b[48:], ^uint64(0)) // INET_DIAG_NOCOOKIE
@@ -83,20 +84,39 @@ func (r diagRequest) Serialize() []byte {
 
 // Dump lists the TCP sockets of the caller's network namespace in the given
 // states, of both families; port 0 means any local port. sock_diag(7).
-func Dump(states uint32, port uint16) ([]Socket, error) { return dumpTCP(states, port, 0) }
+func Dump(states uint32, port uint16) ([]Socket, error) {
+	return dumpInternet(diagRequest{protocol: unix.IPPROTO_TCP, states: states, sport: port})
+}
 
 // DumpFlows is Dump with the whole Flow of each connection, which costs about
 // as much again.
 func DumpFlows(states uint32, port uint16) ([]Socket, error) {
-	return dumpTCP(states, port, 1<<(inetDiagInfo-1))
+	return dumpInternet(diagRequest{protocol: unix.IPPROTO_TCP, states: states, sport: port, ext: 1 << (inetDiagInfo - 1)})
 }
 
 const inetDiagInfo = 2 // INET_DIAG_INFO, linux/inet_diag.h
 
-func dumpTCP(states uint32, port uint16, ext uint8) ([]Socket, error) {
+// Datagrams is the states that UDP sockets are in, for DumpUDP: StateClose
+// without a peer, StateEstablished with one.
+const Datagrams = 1<<StateClose | 1<<StateEstablished
+
+// DumpUDP is Dump for UDP. A kernel without udp_diag has none to list.
+func DumpUDP(states uint32, port uint16) ([]Socket, error) {
+	out, err := dumpInternet(diagRequest{protocol: unix.IPPROTO_UDP, states: states, sport: port})
+	if errors.Is(err, unix.ENOENT) {
+		return nil, nil
+	}
+	for i := range out {
+		out[i].Type = unix.SOCK_DGRAM
+	}
+	return out, err
+}
+
+func dumpInternet(r diagRequest) ([]Socket, error) {
 	var out []Socket
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		got, err := dump(diagRequest{family: family, states: states, sport: port, ext: ext}, parseSocket)
+		r.family = family
+		got, err := dump(r, parseSocket)
 		switch {
 		case err == nil:
 			out = append(out, got...)

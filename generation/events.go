@@ -70,11 +70,13 @@ type (
 	// Resumed: N accepts again.
 	Resumed struct{ N int }
 	// Counted: N has Left accepted connections that are waited for, and
-	// Abandoned ones that are not.
+	// Abandoned ones that are not. Open: it may get more, or is to answer what it
+	// received without any.
 	Counted struct {
 		N         int
 		Left      int
 		Abandoned int
+		Open      bool
 	}
 	// Listened: whether some process of N listens on something, asked for by
 	// CheckListening.

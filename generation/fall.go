@@ -18,17 +18,17 @@ func (s *step) drain(g *Gen) {
 	s.do(Drain{g.Number})
 }
 
-func (s *step) counted(g *Gen, left int) {
-	was, counted := g.Left, g.counted
-	g.Left, g.counted = left, true
+func (s *step) counted(g *Gen, e Counted) {
+	was, counted, drained := g.Left, g.counted, g.drained
+	g.Left, g.counted = e.Left, true
 	if g.Phase != Draining || s.rescue == g.Number {
 		return
 	}
-	g.drained = left == 0
+	g.drained = e.Left == 0 && !e.Open
 	switch {
-	case !g.drained && (left != was || !counted):
-		s.do(Report{Kind: "draining", N: g.Number, Left: left})
-	case g.drained && (was != 0 || !counted):
+	case e.Left > 0 && (e.Left != was || !counted):
+		s.do(Report{Kind: "draining", N: g.Number, Left: e.Left})
+	case g.drained && !drained:
 		s.do(Report{Kind: "drained", N: g.Number, Since: g.began})
 	}
 	if g.drained {

@@ -52,7 +52,7 @@ func (m *Machine) Step(ev Event, now time.Time) []Action {
 	case Counted:
 		s.with(e.N, func(g *Gen) {
 			g.Abandoned = e.Abandoned
-			s.counted(g, e.Left)
+			s.counted(g, e)
 		})
 	case Listened:
 		s.with(e.N, func(g *Gen) { s.listened(g, e.On) })

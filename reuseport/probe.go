@@ -1,14 +1,18 @@
 package reuseport
 
 import (
+	"crypto/rand"
 	"net/netip"
 	"os"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// probe is a client that gets through to nobody: it takes no answer, so that
-// what it asks stays half-open even at a stranger's socket, and dies there.
+// probe is a client that gets through to nobody. Over TCP its SYN is signed
+// (RFC 2385, TCP_MD5SIG in tcp(7)), and every socket that was not given the same
+// key drops it: none needs a filter, which for TCP only a holder of
+// CAP_NET_ADMIN may attach since of late. Datagrams are dropped by filters.
 type probe struct {
 	group Group
 	to    unix.Sockaddr
@@ -53,9 +57,11 @@ func (p *probe) open() error {
 		unix.Close(fd)
 		return os.NewSyscallError("bind", err)
 	}
-	if err := attach(fd, unix.SO_ATTACH_FILTER, []unix.SockFilter{ret(0)}); err != nil {
-		unix.Close(fd)
-		return os.NewSyscallError("setsockopt(SO_ATTACH_FILTER)", err)
+	if p.group.Type == unix.SOCK_STREAM {
+		if err := unix.SetsockoptTCPMD5Sig(fd, unix.IPPROTO_TCP, unix.TCP_MD5SIG, signature(p.to)); err != nil {
+			unix.Close(fd)
+			return os.NewSyscallError("setsockopt(TCP_MD5SIG)", err)
+		}
 	}
 	p.fd = fd
 	return nil
@@ -86,6 +92,21 @@ func (p *probe) close() {
 		unix.Close(p.fd)
 		p.fd = -1
 	}
+}
+
+// signature is a key for what is sent to an address.
+func signature(to unix.Sockaddr) *unix.TCPMD5Sig {
+	sig := &unix.TCPMD5Sig{Keylen: 8}
+	rand.Read(sig.Key[:sig.Keylen])
+	switch to := to.(type) {
+	case *unix.SockaddrInet4:
+		sa := (*unix.RawSockaddrInet4)(unsafe.Pointer(&sig.Addr))
+		sa.Family, sa.Addr = unix.AF_INET, to.Addr
+	case *unix.SockaddrInet6:
+		sa := (*unix.RawSockaddrInet6)(unsafe.Pointer(&sig.Addr))
+		sa.Family, sa.Addr = unix.AF_INET6, to.Addr
+	}
+	return sig
 }
 
 func sockaddr(a netip.AddrPort) unix.Sockaddr {

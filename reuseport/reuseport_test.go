@@ -19,6 +19,17 @@ func group(t *testing.T, addr string, kind, n int) Group {
 	return g
 }
 
+// alive is the descriptors of groups that are open: a number that was closed
+// may be somebody else's by the time a test ends.
+var alive = make(map[int]bool)
+
+func closeOnce(fd int) {
+	if alive[fd] {
+		delete(alive, fd)
+		unix.Close(fd)
+	}
+}
+
 // join adds a socket to g, but not to g.Size.
 func join(t *testing.T, g *Group) {
 	t.Helper()
@@ -30,7 +41,8 @@ func join(t *testing.T, g *Group) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { unix.Close(fd) })
+	alive[fd] = true
+	t.Cleanup(func() { closeOnce(fd) })
 	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
 	if err := unix.Bind(fd, sockaddr(g.Address)); err != nil {
 		t.Fatal(err)
@@ -132,10 +144,10 @@ func TestSteer(t *testing.T) {
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
 			g := group(t, k.addr, k.kind, 9)
-			unix.Close(g.FDs[2]) // the last one takes its place
+			closeOnce(g.FDs[2]) // the last one takes its place
 			g.FDs = append(g.FDs[:2], g.FDs[3:]...)
 			g.Size--
-			unix.Close(g.FDs[0])
+			closeOnce(g.FDs[0])
 			g.FDs = g.FDs[1:]
 			g.Size--
 			to := map[int]bool{1: true, 4: true, 6: true}

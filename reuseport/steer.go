@@ -6,9 +6,9 @@
 // that is to have a packet. Nothing tells which socket has which index: a
 // socket goes to the end of the array when it listens (or is bound, if it takes
 // datagrams), and the last one into the place of one that is closed. So it is
-// found out: a probe of hupt's own is steered to each index in turn, and a
-// filter on each socket drops the probe, which that socket's counter of drops
-// shows. The program sees nothing of it.
+// found out: a probe of hupt's own is steered to each index in turn, where it is
+// dropped, which that socket's counter of drops shows. The program sees nothing
+// of it.
 package reuseport
 
 import (
@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -27,6 +28,7 @@ type Group struct {
 	Type    int            // SOCK_STREAM or SOCK_DGRAM
 	FDs     []int          // those that are known
 	Size    int            // how many there are, strangers' included; at least len(FDs)
+	Deaf    []int          // those of FDs that Deafen was called for
 	Chosen  []int          // what Choose was last given; nil: the kernel chooses
 }
 
@@ -45,6 +47,10 @@ func (g Group) Choose(indices []int) error {
 	}
 	return g.attach(among(indices))
 }
+
+// Deafen makes a socket drop whatever comes to it from now on. It is to be
+// among the Deaf of its group then.
+func Deafen(fd int) error { return attach(fd, unix.SO_ATTACH_FILTER, []unix.SockFilter{ret(0)}) }
 
 // Release leaves the choice to the kernel again. That there is no program is
 // no error.
@@ -79,33 +85,36 @@ func (g Group) Order() ([]int, error) {
 		// A stranger would be given the probe.
 		return nil, fmt.Errorf("%w: it has sockets of another program's", ErrUnknown)
 	}
-	for _, fd := range g.FDs {
+	for _, fd := range g.hearing() {
 		if n, err := filterLen(fd); err != nil || n > 0 {
 			return nil, fmt.Errorf("%w: a socket of it has a filter of the program's", ErrUnknown)
 		}
 	}
-	order := make([]int, g.Size)
-	found := make(map[int]bool)
+	p, err := newProbe(g)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnknown, err)
+	}
+	defer p.close()
+	defer func() {
+		g.restore()
+		for _, fd := range g.hearing() {
+			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0)
+		}
+	}()
+	drop := append(forProbe(p.from, 0), ret(notMember)) // which means the whole packet here
+	for _, fd := range g.hearing() {
+		if err := attach(fd, unix.SO_ATTACH_FILTER, drop); err != nil {
+			return nil, os.NewSyscallError("setsockopt(SO_ATTACH_FILTER)", err)
+		}
+	}
 	rest := []unix.SockFilter{ret(notMember)}
 	if g.Chosen != nil {
 		rest = among(g.Chosen)
 	}
-	defer func() {
-		g.restore()
-		for _, fd := range g.FDs {
-			unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0)
-		}
-	}()
-	var p *probe
-	defer func() { p.close() }()
+	order := make([]int, g.Size)
+	found := make(map[int]bool)
 	for index := range order {
 		order[index] = Stranger
-		var err error
-		if p == nil {
-			if p, err = g.sendOff(); err != nil {
-				return nil, err
-			}
-		}
 		// The probe only: everybody else's packets go their way.
 		if err := g.attach(append(forProbe(p.from, uint32(index)), rest...)); err != nil {
 			return nil, err
@@ -114,11 +123,7 @@ func (g Group) Order() ([]int, error) {
 		if err != nil {
 			return nil, err
 		}
-		if hit < 0 {
-			// A stranger has it half-open now, and would get all from that port.
-			p.close()
-			p = nil
-		} else if !found[hit] {
+		if hit >= 0 && !found[hit] {
 			order[index] = hit
 			found[hit] = true
 		}
@@ -129,20 +134,13 @@ func (g Group) Order() ([]int, error) {
 	return order, nil
 }
 
-// sendOff makes a probe, and the known sockets drop what comes from it.
-func (g Group) sendOff() (*probe, error) {
-	p, err := newProbe(g)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnknown, err)
+// hearing is the sockets that are to have a filter while the group is looked
+// into: those of datagrams, but for the deaf.
+func (g Group) hearing() []int {
+	if g.Type != unix.SOCK_DGRAM {
+		return nil
 	}
-	drop := append(forProbe(p.from, 0), ret(notMember)) // which means the whole packet here
-	for _, fd := range g.FDs {
-		if err := attach(fd, unix.SO_ATTACH_FILTER, drop); err != nil {
-			p.close()
-			return nil, os.NewSyscallError("setsockopt(SO_ATTACH_FILTER)", err)
-		}
-	}
-	return p, nil
+	return slices.DeleteFunc(slices.Clone(g.FDs), func(fd int) bool { return slices.Contains(g.Deaf, fd) })
 }
 
 // whoDrops probes once, and gives the socket that dropped it; -1: none of

@@ -336,7 +336,7 @@ func (s *Supervisor) checkListening(n int) {
 		return
 	}
 	go func() {
-		pid := listener(s.tracer.Pids(g.traced))
+		pid := s.listener(s.tracer.Pids(g.traced))
 		s.call(func() {
 			if pid != 0 {
 				g.main = pid

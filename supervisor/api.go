@@ -144,9 +144,10 @@ type GenerationStatus struct {
 	Connected []ConnectionStatus `json:"connected,omitempty"`
 }
 
-// SocketStatus is one listening, or bound Unix datagram, socket of a generation.
+// SocketStatus is one listening socket of a generation, or one that takes
+// datagrams, whose queue is not told.
 type SocketStatus struct {
-	Network string `json:"network"` // "tcp4", "tcp6"; "unix" (stream), "unixpacket", "unixgram"
+	Network string `json:"network"` // "tcp4", "tcp6", "udp4", "udp6"; "unix" (stream), "unixpacket", "unixgram"
 	Address string `json:"address"` // "127.0.0.1:8080", "[::]:80", "/run/app.sock", "@abstract"
 	Adopted bool   `json:"adopted"` // it was handed over by the generation before
 	Queue   int    `json:"queue"`   // connections that wait for accept()

@@ -31,7 +31,8 @@ func (s *Supervisor) drain(g *gen, over <-chan struct{}) {
 	last, lastAbandoned := -1, 0
 	var told counts
 	var toldAt time.Time
-	unfinished := g.unfinished
+	unfinished, wasOpen := g.unfinished, false
+	answersSince := time.Now()
 	poked := time.Now()
 	surplus := newSurplusDrain(g)
 	runtime.LockOSThread() // for threadTime
@@ -47,14 +48,12 @@ func (s *Supervisor) drain(g *gen, over <-chan struct{}) {
 		if len(abandoned) > 0 && err == nil {
 			cut, err = a.look(s.tracer.Pids(g.traced), func() []int { return nil })
 		}
-		if (unfinished || accepts) && left == 0 {
-			left = 1 // some process of it may accept yet
-		}
+		open := unfinished || accepts || s.answers(g, answersSince)
 		switch n := g.conns.counts(); {
 		case err != nil:
-		case left != last || cut != lastAbandoned:
-			last, lastAbandoned, told, toldAt = left, cut, n, time.Now()
-			s.later(generation.Counted{N: g.n, Left: left, Abandoned: cut})
+		case left != last || cut != lastAbandoned || open != wasOpen:
+			last, lastAbandoned, wasOpen, told, toldAt = left, cut, open, n, time.Now()
+			s.later(generation.Counted{N: g.n, Left: left, Abandoned: cut, Open: open})
 		case n != told && time.Since(toldAt) >= tellTick:
 			told, toldAt = n, time.Now()
 			s.tellCounts(g, left)
@@ -77,6 +76,16 @@ func (s *Supervisor) drain(g *gen, over <-chan struct{}) {
 		case <-time.After(pause):
 		}
 	}
+}
+
+// answerTime is how long a generation may take to answer datagrams that it
+// received before it was quiesced. Nothing tells when it has.
+const answerTime = 2 * time.Second
+
+// answers reports whether a generation that was quiesced at since is to have
+// time to answer datagrams.
+func (s *Supervisor) answers(g *gen, since time.Time) bool {
+	return s.tracer.Answers(g.traced) && (time.Since(since) < answerTime || s.tracer.Unread(g.traced))
 }
 
 // threadTime is the processor time that the calling thread has used. What a
@@ -310,11 +319,12 @@ func ofProcesses(pids []int, open map[uint64]bool) map[uint64]bool {
 }
 
 // listener is the eldest of pids that listens on something; 0: none does.
-func listener(pids []int) int {
+func (s *Supervisor) listener(pids []int) int {
 	listening, err := fdtable.DumpAll(fdtable.Listening)
 	if err != nil {
 		return 0
 	}
+	listening = append(listening, s.datagramServers()...)
 	open := make(map[uint64]bool)
 	for _, l := range listening {
 		open[l.Inode] = true

@@ -46,6 +46,7 @@ func (s *Supervisor) Status(connections bool) Status {
 	sockets, _ := dump(fdtable.Listening|fdtable.Connected, 0)
 	local, _ := fdtable.DumpUnix(fdtable.Listening | fdtable.Connected)
 	sockets = append(sockets, local...)
+	sockets = append(sockets, s.datagramServers()...)
 	paths := s.tracer.SocketPaths()
 	for i := range st.Generations {
 		open := s.fill(&st.Generations[i], gens[i].traced, serves[i], sockets, paths)
@@ -96,6 +97,14 @@ func (s *Supervisor) fill(out *GenerationStatus, g *tracer.Generation, served []
 		}
 	}
 	return open
+}
+
+// datagramServers is the datagram sockets that the program bound and that have
+// no peer.
+func (s *Supervisor) datagramServers() []fdtable.Socket {
+	bound := s.tracer.Bound()
+	sockets, _ := fdtable.DumpUDP(1<<fdtable.StateClose, 0)
+	return slices.DeleteFunc(sockets, func(k fdtable.Socket) bool { return !bound[k.Inode] })
 }
 
 // rss is the resident memory of a process in bytes (proc_pid_statm(5)).

@@ -51,6 +51,9 @@ type Tracer interface {
 	Part(surplus []*tracer.Held) (left []*tracer.Held)
 	Rejoin(surplus []*tracer.Held)
 	Share(g *tracer.Generation)
+	Answers(g *tracer.Generation) bool
+	Bound() map[uint64]bool
+	Unread(g *tracer.Generation) bool
 	Stats() (stops map[string]uint64, injected uint64)
 	Admit(g *tracer.Generation)
 	RunHelper(h tracer.Helper, ended func(unix.WaitStatus)) (kill func(), err error)
@@ -120,6 +123,7 @@ type gen struct {
 	// surplus is sockets of its groups that its successor has no use for: it
 	// accepts on them until their queues are empty. Written as unfinished is.
 	surplus   []*tracer.Held
+	unsteered bool        // they go on getting connections
 	succeeded atomic.Bool // its successor is beyond its probation
 	// unfinished: some process did not stop for the quiesce. Written before
 	// Quiesced is told, read by the drain that follows.

@@ -31,7 +31,7 @@ func (s *Supervisor) leaveSurplus(g *gen, next *tracer.Generation, held []*trace
 				Reason: fmt.Sprintf("what the new version did not take over goes on getting connections until a moment when none waits: %v", err)})
 		})
 	}
-	g.surplus = surplus
+	g.surplus, g.unsteered = surplus, err != nil
 	return slices.DeleteFunc(slices.Clone(held), func(h *tracer.Held) bool { return slices.Contains(surplus, h) })
 }
 
@@ -52,6 +52,9 @@ func (s *Supervisor) drainSurplus(g *gen, d *surplusDrain, over <-chan struct{})
 		return true
 	case !g.succeeded.Load():
 		return false
+	case g.unsteered:
+		s.catchSurplus(g, d, over)
+		return len(d.sockets) == 0
 	case !d.handshakesOver(), d.quiesced.IsZero() && s.tracer.Waiting(d.sockets) > 0:
 		return false
 	}
@@ -79,6 +82,32 @@ func (s *Supervisor) drainSurplus(g *gen, d *surplusDrain, over <-chan struct{})
 	})
 	d.quiesced, d.halfOpen = time.Now(), nil
 	return len(d.sockets) == 0
+}
+
+// catchSurplus closes surplus sockets that go on getting connections, each in a
+// moment in which none waits there. A handshake that was half done is lost.
+func (s *Supervisor) catchSurplus(g *gen, d *surplusDrain, over <-chan struct{}) {
+	for _, h := range slices.Clone(d.sockets) {
+		one := []*tracer.Held{h}
+		if s.tracer.Waiting(one) > 0 {
+			continue
+		}
+		if left, err := s.tracer.QuiesceRest(g.traced, one); err != nil || len(left) > 0 {
+			continue
+		}
+		s.call(func() {
+			select {
+			case <-over: // it is resumed
+				return
+			default:
+			}
+			if left := s.tracer.Part(one); len(left) > 0 {
+				s.tracer.LeaveTo(g.traced, one)
+				return
+			}
+			d.sockets = slices.DeleteFunc(d.sockets, func(o *tracer.Held) bool { return o == h })
+		})
+	}
 }
 
 // handshakesOver reports whether the handshakes that were half done when it was

@@ -37,16 +37,30 @@ func (t *Tracer) onBind(k *task, si syscallInfo) {
 		t.onBindPath(k, fd, inode, want)
 		return
 	}
-	// Port 0 is asked for by clients, too: who listens is known at listen().
-	if want.Family != unix.AF_UNIX && want.Address.Port() == 0 {
+	datagram := want.Family != unix.AF_UNIX && !k.proc.gen.settled && isDatagram(k.proc.pid, fd)
+	if want.Family != unix.AF_UNIX {
+		t.asked(inode)
+	}
+	// Port 0 is asked for by clients, too: who listens is known at listen(). Of
+	// datagram sockets, those that a generation binds before it serves are its
+	// server's.
+	if datagram && want.Address.Port() == 0 {
+		t.portZero[inode] = true
+	} else if want.Family != unix.AF_UNIX && want.Address.Port() == 0 {
 		t.boundZero(inode, want.Address)
 		t.watchResult(k, "bind "+want.Text())
 		t.resume(k, 0)
 		return
 	}
 	if o := t.offerFor(k, fd, want); o != nil {
+		if datagram {
+			o.settings = settingsOf(k.proc.pid, fd)
+		}
 		t.handOver(k, inode, o)
 		return
+	}
+	if datagram {
+		t.onBindDatagram(k, fd, inode, want)
 	}
 	t.watchResult(k, "bind "+want.Text())
 	if t.reusePort && t.shareName(k, si, inode, want) {
@@ -193,7 +207,7 @@ func (t *Tracer) adopt(k *task, inode uint64, o *offer) error {
 	t.portZero[o.held.Inode] = o.held.PortZero
 	// It listens already, and a program that asks (SO_ACCEPTCONN, as HAProxy
 	// does) need not call listen().
-	if o.held.idle || !o.held.counts() {
+	if o.held.idle || !o.held.counts() || o.held.Name.udp() {
 		g.inherited[o.held.Inode] = true // it need not be waited on
 	} else {
 		g.listening[o.held.Inode] = true

@@ -24,7 +24,7 @@ func (i *injection) traceAnswers(table fdtable.Table, swap map[uint64]int) error
 	var fds []int
 	for _, s := range table.Sockets {
 		d := i.k.proc.gen.dummies[s.Inode]
-		if d != nil && d.kind == unix.SOCK_DGRAM && swap[s.Inode] == d.fd {
+		if d != nil && d.kind == unix.SOCK_DGRAM && d.of == nil && swap[s.Inode] == d.fd {
 			if !slices.Contains(i.k.proc.sendsOn, s.Num) {
 				fds = append(fds, s.Num)
 			}

@@ -21,6 +21,7 @@ type dummy struct {
 	kind     int // SOCK_STREAM…
 	held     *Held
 	nonBlock bool
+	of       *Held // of an internet datagram socket: that it has the address of
 	name     unix.Sockaddr
 }
 

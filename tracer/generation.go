@@ -41,6 +41,8 @@ type offer struct {
 	// that it replaced was.
 	taken    bool
 	nonBlock bool
+	// settings is what that had set before its bind, if it takes datagrams.
+	settings settings
 	// wants is what the bind would have given the socket's file, and changed when
 	// that was last changed before.
 	wants   fileMode
@@ -63,6 +65,9 @@ type Held struct {
 	adopted  bool        // some bind of the next generation got it
 	awaited  bool        // of a datagram socket: somebody waited on it when it was taken
 	idle     bool        // the generation before had its time and never waited on it: a lock, say
+	deaf     bool        // it is a dummy's, and drops what comes to it
+	shared   bool        // of a datagram socket: it can't have a dummy
+	had      settings    // of a datagram socket: before the next generation got it
 	surplus  bool        // the next generation has others of its group, and no use for it
 }
 

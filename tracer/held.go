@@ -16,7 +16,8 @@ import (
 )
 
 // Snapshot takes a duplicate of every listening socket that generation g has
-// open, TCP and Unix, and of every bound Unix datagram socket. Those that are among have already are taken from there.
+// open, TCP and Unix, of every bound Unix datagram socket, and of its UDP
+// servers. Those that are among have already are taken from there.
 //
 // The kernel's tables say which they are: sock_diag lists the listening
 // sockets of the network namespace, /proc/PID/fd the descriptors.
@@ -39,6 +40,9 @@ func (t *Tracer) Snapshot(g *Generation, have []*Held) (held []*Held, err error)
 	}
 	seen := make(map[uint64]bool)
 	t.Do(func() {
+		if err = t.servers(isListening); err != nil {
+			return
+		}
 		maps.DeleteFunc(t.portZero, func(inode uint64, _ bool) bool {
 			_, known := isListening[inode]
 			return !known
@@ -78,7 +82,7 @@ func (t *Tracer) Snapshot(g *Generation, have []*Held) (held []*Held, err error)
 						h.backlog, h.Name.File = s.Backlog, s.File
 					}
 				}
-				h.awaited = h.Name.Datagram() && t.awaited(g, inode)
+				h.awaited = h.Name.udp() || h.Name.Datagram() && t.awaited(g, inode)
 				h.idle = g.settled && g.listening[inode] && !g.waiting[inode]
 				seen[inode] = true
 				held = append(held, h)
@@ -181,6 +185,7 @@ func (t *Tracer) Mend(held []*Held) {
 				continue
 			}
 			unix.SetNonblock(h.FD, h.nonBlock)
+			h.had.apply(h.FD, datagramOptions)
 			listens, err := unix.GetsockoptInt(h.FD, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 			if err == nil && !h.Name.Datagram() && (listens == 0 || h.widened) {
 				unix.Listen(h.FD, h.backlog)

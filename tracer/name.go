@@ -67,6 +67,9 @@ func (n Name) String() string { return n.Network() + " " + n.Text() }
 // has no connections.
 func (n Name) Datagram() bool { return n.Type == unix.SOCK_DGRAM }
 
+// udp reports whether it is a datagram socket of the internet.
+func (n Name) udp() bool { return n.Datagram() && n.Family != unix.AF_UNIX }
+
 // hasFile reports whether it is a Unix socket that is bound to a path.
 func (n Name) hasFile() bool {
 	return n.Family == unix.AF_UNIX && n.Path != "" && n.Path[0] != 0

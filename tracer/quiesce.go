@@ -46,7 +46,11 @@ func (t *Tracer) quiesce(g *Generation, held []*Held) (left []int, err error) {
 		}
 		d := g.dummies[h.Inode]
 		if d == nil {
-			if d, err = newDummy(h); err != nil {
+			if h.Name.udp() {
+				if d = t.datagramDummy(g, h); d == nil {
+					continue
+				}
+			} else if d, err = newDummy(h); err != nil {
 				return nil, err
 			}
 			if g.dummies == nil {
@@ -100,6 +104,10 @@ func (t *Tracer) Settle(g *Generation) {
 		t.release(g)
 		t.unwatch(g)
 		for _, o := range g.offers {
+			if o.taken && o.settings != nil && o.held.FD >= 0 {
+				o.held.had = readSettings(o.held.FD, datagramOptions)
+				o.settings.apply(o.held.FD, datagramOptions)
+			}
 			if !o.taken || !o.nonBlock {
 				continue
 			}
@@ -115,8 +123,8 @@ func (t *Tracer) Unsettle(g *Generation) { t.Do(func() { g.settled = false }) }
 
 func (t *Tracer) closeDummies(g *Generation) {
 	for inode, d := range g.dummies {
-		unix.Close(d.fd)
 		delete(g.dummies, inode)
+		t.closeDummy(d)
 	}
 }
 

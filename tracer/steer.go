@@ -30,7 +30,8 @@ func shares(fd int) bool {
 
 // joins: task k's socket inode is about to join a group with its generation's
 // descriptor fd. If sockets of it are held, the new one is shunned.
-func (t *Tracer) joins(k *task, fd int, inode uint64) {
+// at is where it is about to be bound, if it is not yet.
+func (t *Tracer) joins(k *task, fd int, inode uint64, at Name) {
 	g := k.proc.gen
 	if g.settled || len(g.offers) == 0 || slices.ContainsFunc(g.offers, func(o *offer) bool { return o.held.Inode == inode }) {
 		return
@@ -40,6 +41,10 @@ func (t *Tracer) joins(k *task, fd int, inode uint64) {
 		return
 	}
 	n, err := nameOf(local)
+	if at.Address.Port() != 0 {
+		n.Address = at.Address
+		n.V6Only = n.V6Only || n.Family == unix.AF_INET6 && !n.Address.Addr().IsUnspecified()
+	}
 	if err != nil || !shares(local) || len(t.group(n)) == 0 {
 		unix.Close(local)
 		return
@@ -61,7 +66,7 @@ func (t *Tracer) joins(k *task, fd int, inode uint64) {
 func (t *Tracer) group(n Name) (out []*Held) {
 	seen := make(map[uint64]bool)
 	add := func(h *Held) {
-		if h.FD >= 0 && h.Name == n && !seen[h.Inode] && shares(h.FD) && (n.Datagram() || accepts(h.FD)) {
+		if h.FD >= 0 && h.Name == n && !seen[h.Inode] && shares(h.FD) && h.open() {
 			seen[h.Inode] = true
 			out = append(out, h)
 		}
@@ -77,9 +82,14 @@ func (t *Tracer) group(n Name) (out []*Held) {
 	return out
 }
 
-// accepts reports whether the socket listens.
-func accepts(fd int) bool {
-	v, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+// open reports whether the socket listens, or is bound if it takes datagrams:
+// from then on it is in its group.
+func (h *Held) open() bool {
+	if h.Name.Datagram() {
+		n, err := nameOf(h.FD)
+		return err == nil && n.Address.Port() != 0
+	}
+	v, err := unix.GetsockoptInt(h.FD, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 	return err == nil && v != 0
 }
 
@@ -96,6 +106,9 @@ func (t *Tracer) order(n Name) (g reuseport.Group, order []*Held, err error) {
 		byFD := make(map[int]*Held)
 		for _, h := range members {
 			g.FDs = append(g.FDs, h.FD)
+			if h.deaf {
+				g.Deaf = append(g.Deaf, h.FD)
+			}
 			byFD[h.FD] = h
 		}
 		var fds []int
@@ -140,7 +153,12 @@ func (t *Tracer) choose(n Name, g reuseport.Group, indices []int) error {
 
 // groupSize is how many sockets listen on the name.
 func groupSize(n Name) (size int, err error) {
-	sockets, err := fdtable.Dump(fdtable.Listening, n.Address.Port())
+	var sockets []fdtable.Socket
+	if n.Datagram() {
+		sockets, err = fdtable.DumpUDP(fdtable.Datagrams, n.Address.Port())
+	} else {
+		sockets, err = fdtable.Dump(fdtable.Listening, n.Address.Port())
+	}
 	for _, s := range sockets {
 		if int(s.Family) == n.Family && s.Local == n.Address {
 			size++

@@ -42,6 +42,8 @@ type Tracer struct {
 	files       map[uint64]*socketFile    // of Unix sockets bound to a path, by the socket's inode
 	filesLimit  int                       // how many, before the stale ones are forgotten
 	shunned     map[uint64]*Held          // by inode, sockets that get nothing new of their group
+	bound       map[uint64]bool           // by inode, internet sockets that somebody bound, of datagrams at least
+	lent        map[uint64]bool           // datagram sockets that hupt gave SO_REUSEPORT
 	chosen      map[Name][]int            // of groups with such, the places of the others
 	stops       map[string]uint64
 	injected    uint64
@@ -94,6 +96,8 @@ func New(o Options) (*Tracer, error) {
 		filesLimit: filesLimit,
 		portZero:   make(map[uint64]bool),
 		shunned:    make(map[uint64]*Held),
+		bound:      make(map[uint64]bool),
+		lent:       make(map[uint64]bool),
 		chosen:     make(map[Name][]int),
 		stops:      make(map[string]uint64),
 		restartSig: o.RestartSignal,

@@ -53,7 +53,7 @@ func (t *Tracer) onListen(k *task, si syscallInfo) {
 		t.tell(Note{Kind: NoteListened, Generation: g})
 	}
 	if ok {
-		t.joins(k, fd, inode)
+		t.joins(k, fd, inode, Name{})
 	}
 	t.watchResult(k, "listen")
 	t.resume(k, 0)
@@ -85,7 +85,7 @@ func (t *Tracer) inherit(g *Generation) {
 	for _, o := range g.offers {
 		for _, inode := range sockets {
 			if inode == o.held.Inode && !o.taken {
-				o.taken = true
+				o.taken, o.held.adopted = true, true
 				g.inherited[inode] = true
 			}
 		}
@@ -119,6 +119,10 @@ func (t *Tracer) watchEntry(k *task, si syscallInfo) (stays bool) {
 	}
 	if int(si.Nr) == unix.SYS_SHUTDOWN {
 		t.sparePort(k, int(int32(si.Args[0])))
+		return false
+	}
+	if int(si.Nr) == unix.SYS_SETSOCKOPT {
+		t.joinsMulticast(k, si.Args)
 		return false
 	}
 	kind := waitCall(int(si.Nr))

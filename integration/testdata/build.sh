@@ -10,6 +10,7 @@ race=
 [ "${HUPT_RACE:-}" != 1 ] || race=-race
 go build $race -o "$out/hupt" ../../cmd/hupt
 CGO_ENABLED=0 go build -o "$out/gohttp" ./gohttp
+CGO_ENABLED=0 go build -o "$out/goudp" ./goudp
 
 for source in c/*.c; do
 	name=$(basename "$source" .c)
