@@ -5,15 +5,19 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"hupt/load"
 )
 
 // modeFlags are the ways to restart in which the old version goes first.
-var modeFlags = []string{"--order=stop-first"}
+var modeFlags = []string{"--order=stop-first", "--exec"}
 
 // TestStopFirst: a server that can't run twice, since it locks a file, is
 // restarted over and over under load, and connections wait meanwhile.
@@ -179,7 +183,7 @@ func TestModesHammer(t *testing.T) {
 		t.Run(strings.Trim(flag, "-"), func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, named("go"))
-			i := start(s, flag, "--drain-timeout", "1s")
+			i := start(s, flag, "--drain", "tcp", "--drain-timeout", "1s")
 			idlers(t, s, 5)
 			run := begin(t, withRate(s, 50))
 			s.deploy("v1")
@@ -202,4 +206,173 @@ func withRate(s *site, rate float64) load.Options {
 	o := s.load()
 	o.Rate, o.Clients = rate, 64
 	return o
+}
+
+// TestExec: a program keeps its pid over restarts under load, and what it
+// answers is new code each time. Of a master with workers, the master keeps its
+// pid, and the workers go.
+func TestExec(t *testing.T) {
+	for _, name := range []string{"go", "python-http1.1", "c-threads", "c-epoll-edge", "c-prefork", "nginx", "node"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := *named(name)
+			v.requests = v.total() / 10
+			s := newSite(t, &v)
+			i := start(s, "--exec")
+			restarts := max(5, scale(restartsPerServer))
+			first := i.serving()
+			pid := first.PID
+			if len(first.PIDs) == 1 {
+				if who := s.awaitAnswer(); who.pid != pid {
+					t.Fatalf("getpid() is %d, not %d", who.pid, pid)
+				}
+			}
+			run := begin(t, s.load())
+			for n := 1; n <= restarts; n++ {
+				awaitRequests(t, run, v.total()*n/(restarts+1), 2*time.Minute)
+				before := i.serving()
+				version := fmt.Sprintf("v%d", n)
+				s.deploy(version)
+				run.SetPhase(version)
+				i.restart()
+				run.SetPhase("")
+				g := i.serving()
+				if g.PID != pid || g.Number != n+1 {
+					t.Fatalf("generation %d (pid %d) serves, not generation %d with pid %d", g.Number, g.PID, n+1, pid)
+				}
+				for _, old := range before.PIDs {
+					if old != pid && slices.Contains(i.programs(), old) {
+						t.Errorf("%s: %s is left of the version before", version, describe(old))
+					}
+				}
+				for range 3 {
+					who, err := s.answer()
+					if err != nil || who.version != version || len(g.PIDs) == 1 && who.pid != pid {
+						t.Errorf("after the restart to %s: %+v answers: %v", version, who, err)
+					}
+				}
+			}
+			r := run.Stop()
+			noneFailed(t, fmt.Sprintf("%s, %d restarts, one pid", name, restarts), r)
+			if st := i.status(); st.Restarts != restarts || st.Rollbacks != 0 || st.Cut != 0 {
+				t.Errorf("hupt counts %d restarts, %d rollbacks, %d connections cut; want %d, 0, 0", st.Restarts, st.Rollbacks, st.Cut, restarts)
+			}
+			if n := i.says("Errno"); n > 0 {
+				t.Errorf("the program saw %d errors", n)
+			}
+			if n := zombies(pid); n > 0 {
+				t.Errorf("%d zombies are left to pid %d", n, pid)
+			}
+		})
+	}
+}
+
+// TestHangupInModes: a HUP does what `hupt run` was told.
+func TestHangupInModes(t *testing.T) {
+	for _, flag := range append(modeFlags, "--order=start-first") {
+		t.Run(strings.Trim(flag, "-"), func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, named("c-threads"))
+			i := start(s, flag)
+			pid := i.serving().PID
+			run := begin(t, withRate(s, 100))
+			for n := 1; n <= 3; n++ {
+				version := fmt.Sprintf("v%d", n)
+				s.deploy(version)
+				to := i.pid
+				if n == 2 {
+					to = i.serving().PID
+				}
+				unix.Kill(to, unix.SIGHUP)
+				await(t, "a restart", func() bool { return i.status().Restarts == n })
+				if who := s.awaitAnswer(); who.version != version {
+					t.Errorf("%+v answers after HUP, not %s", who, version)
+				}
+			}
+			noneFailed(t, "HUP", run.Stop())
+			if stays := i.serving().PID == pid; stays != (flag == "--exec") {
+				t.Errorf("pid %d serves, %d at first", i.serving().PID, pid)
+			}
+			if waited := i.says("connections wait") == 3; waited != (flag != "--order=start-first") {
+				t.Errorf("%d times, connections waited", i.says("connections wait"))
+			}
+		})
+	}
+}
+
+// zombies counts the children of a process that nobody has waited for.
+func zombies(parent int) (n int) {
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err == nil && strings.Contains(string(text), "State:\tZ") && strings.Contains(string(text), fmt.Sprintf("PPid:\t%d\n", parent)) {
+			n++
+		}
+	}
+	return n
+}
+
+// TestExecKeepAlive: clients on kept connections that are in use are told to
+// come back, and lose nothing, though the process that serves them is replaced.
+func TestExecKeepAlive(t *testing.T) {
+	for _, name := range []string{"go", "nginx"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, named(name))
+			i := start(s, "--exec")
+			o := s.load()
+			o.Kind = load.KeepAlive
+			run := begin(t, o)
+			for n := 1; n <= 3; n++ {
+				awaitRequests(t, run, 500*n, patience)
+				version := fmt.Sprintf("v%d", n)
+				s.deploy(version)
+				i.restart()
+				if who, err := s.answer(); err != nil || who.version != version {
+					t.Errorf("%+v answers, not %s: %v", who, version, err)
+				}
+			}
+			noneFailed(t, "kept connections", run.Stop())
+			if st := i.status(); st.Cut != 0 {
+				t.Errorf("%d connections were cut", st.Cut)
+			}
+			// Nothing is left of what the drain was made with.
+			before := i.status().Stops
+			r := begin(t, withRequests(s.load(), 200)).Wait()
+			noneFailed(t, "afterwards", r)
+			after := i.status().Stops
+			for _, kind := range []string{"watch", "seccomp:write", "seccomp"} {
+				if n := after[kind] - before[kind]; n > 20 {
+					t.Errorf("%d stops of kind %s for 200 requests", n, kind)
+				}
+			}
+		})
+	}
+}
+
+// TestExecRefused: a program that gave up what an execve can't give back is not
+// touched.
+func TestExecRefused(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can become somebody else")
+	}
+	t.Parallel()
+	s := newSite(t, named("c-threads"))
+	argv := append([]string{"/bin/sh", "-c", `exec setpriv --reuid 65534 --clear-groups "$@"`, "sh"}, s.argv()...)
+	i := launchAt(t, s.dir, launch{flags: []string{"--exec"}, argv: argv})
+	s.awaitAnswer()
+	before := i.serving()
+	if out, code := i.hupt("restart"); code != 1 || !strings.Contains(out, "has changed its user, which can't be undone for the new program") {
+		t.Errorf("exit code %d:\n%s", code, out)
+	}
+	if after := i.serving(); after.PID != before.PID || after.Number != before.Number {
+		t.Errorf("%+v serves, not %+v", after, before)
+	}
+	s.deploy("v1")
+	i.restart("--order", "start-first")
+	newLineage(i).isNew(s, "v1")
 }

@@ -98,16 +98,27 @@ func filled(t *testing.T, path string) *os.File {
 
 // TestProbeSecondGeneration: what a restart starts sees what the first saw.
 // Only offsets of shared files have moved on, if somebody moved them.
+// In which order a restart goes about it makes no difference, nor does what the
+// program made of itself meanwhile; and nothing that waited for the old one, an
+// alarm say, comes to the new one.
 func TestProbeSecondGeneration(t *testing.T) {
-	t.Parallel()
+	for _, flag := range append(modeFlags, "--order=start-first") {
+		t.Run(strings.Trim(flag, "-"), func(t *testing.T) {
+			t.Parallel()
+			probeAgain(t, flag)
+		})
+	}
+}
+
+func probeAgain(t *testing.T, flag string) {
 	dir := tempDir(t)
 	if err := os.WriteFile(filepath.Join(dir, "data"), bytes.Repeat([]byte("0123456789"), 20), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	out := filepath.Join(dir, "probe.out")
 	s := &site{t: t, v: named("c-threads"), dir: dir, host: "127.0.0.1", port: freePort(t)}
-	i := launchAt(t, dir, launch{argv: []string{binary(t, "probe"), "x"}, before: []string{binary(t, "setup")},
-		env:    []string{"PROBE_OUT=" + out, fmt.Sprintf("PROBE_SERVE=%d", s.port)},
+	i := launchAt(t, dir, launch{flags: []string{flag}, argv: []string{binary(t, "probe"), "x"}, before: []string{binary(t, "setup")},
+		env:    []string{"PROBE_OUT=" + out, "PROBE_MESS=1", fmt.Sprintf("PROBE_SERVE=%d", s.port)},
 		stdout: filled(t, filepath.Join(dir, "stdout")), stderr: os.DevNull})
 	s.awaitAnswer()
 	first, err := os.ReadFile(out)

@@ -243,6 +243,7 @@ func TestUnixModes(t *testing.T) {
 		again func(i *instance)
 	}{
 		"stop-first": {[]string{"--order", "stop-first"}, func(i *instance) { i.restart() }},
+		"exec":       {[]string{"--exec"}, func(i *instance) { i.restart() }},
 		"revive": {[]string{"--revive"}, func(i *instance) {
 			restarted := i.serving().PID
 			unix.Kill(restarted, unix.SIGTERM)

@@ -63,7 +63,7 @@ func (s Spec) exec(ready func(Reply)) Reply {
 		}
 	}
 	if s.Stdin != nil {
-		s.Stdin.open()
+		s.Stdin.replace()
 	}
 	path, err := s.File, error(nil)
 	if path == "" {
@@ -82,7 +82,7 @@ func (s Spec) exec(ready func(Reply)) Reply {
 	}
 	// syscall.Exec, unlike a raw execve, gives back the soft RLIMIT_NOFILE
 	// that Go's runtime raised at its start.
-	env := s.forProgram()
+	env := s.Environ(os.Getpid())
 	err = syscall.Exec(path, s.Command, env)
 	if err == syscall.ENOEXEC {
 		// A script without #! is the shell's, as with execvp(3).
@@ -91,11 +91,11 @@ func (s Spec) exec(ready func(Reply)) Reply {
 	return fail("execve", path, err)
 }
 
-// forProgram is the environment, with this process, which becomes the program,
-// in place of hupt where systemd says whom something is for.
-func (s Spec) forProgram() []string {
+// Environ is the environment for process pid, which becomes the program, with
+// it in place of hupt where systemd says whom something is for.
+func (s Spec) Environ(pid int) []string {
 	env := slices.Clone(s.Env)
-	hupt, mine := strconv.Itoa(s.Launcher), strconv.Itoa(os.Getpid())
+	hupt, mine := strconv.Itoa(s.Launcher), strconv.Itoa(pid)
 	for i, v := range env {
 		name, value, _ := strings.Cut(v, "=")
 		switch name {

@@ -32,15 +32,23 @@ func InheritedStdin() *Stdin {
 	return &Stdin{Offset: offset, Flags: flags &^ (unix.O_CREAT | unix.O_EXCL | unix.O_TRUNC)}
 }
 
-// open puts the same file, opened anew, in the place of descriptor 0. Whoever
-// may not open it by itself keeps what it has.
-func (s *Stdin) open() {
-	fd, err := unix.Open("/proc/self/fd/0", s.Flags|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
+// Open opens the same file anew, at the same offset.
+func (s *Stdin) Open() (fd int, err error) {
+	fd, err = unix.Open("/proc/self/fd/0", s.Flags|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
 	if err != nil {
-		return
+		return -1, err
 	}
-	defer unix.Close(fd)
-	if _, err := unix.Seek(fd, s.Offset, unix.SEEK_SET); err == nil {
+	if _, err = unix.Seek(fd, s.Offset, unix.SEEK_SET); err != nil {
+		unix.Close(fd)
+	}
+	return fd, err
+}
+
+// replace puts that in the place of descriptor 0. Whoever may not open it by
+// itself keeps what it has.
+func (s *Stdin) replace() {
+	if fd, err := s.Open(); err == nil {
 		unix.Dup3(fd, 0, 0)
+		unix.Close(fd)
 	}
 }

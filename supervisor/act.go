@@ -17,6 +17,8 @@ func (s *Supervisor) act(a generation.Action) {
 		s.prepare(a)
 	case generation.Launch:
 		s.launch(a)
+	case generation.Execute:
+		s.execute(a)
 	case generation.Quiesce:
 		s.quiesce(a.N)
 	case generation.Resume:

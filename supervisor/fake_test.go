@@ -38,9 +38,11 @@ type fakeTracer struct {
 	specs    map[int]stage2.Spec
 	stubborn bool // they end at SIGKILL only
 
-	launch  func(n int) error     // before a launch
-	quiesce func() ([]int, error) // answers
-	resume  func() ([]int, error)
+	launch     func(n int) error     // before a launch
+	quiesce    func() ([]int, error) // answers
+	resume     func() ([]int, error)
+	execute    func() error
+	canExecute func() error
 }
 
 func newFakeTracer() *fakeTracer {

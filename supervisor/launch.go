@@ -40,6 +40,10 @@ func (s *Supervisor) prepare(a generation.Prepare) {
 	n, g := a.N, s.gens[a.N]
 	old := s.gens[s.machine.Serving()]
 	hooks := s.beforeStart(g)
+	pid := 0
+	if old != nil {
+		pid = old.main
+	}
 	go func() {
 		err := g.program.check()
 		for _, path := range s.cfg.Unlink {
@@ -52,6 +56,9 @@ func (s *Supervisor) prepare(a generation.Prepare) {
 		}
 		var held []*tracer.Held
 		first := old != nil && a.Mode != generation.StartFirst
+		if err == nil && first && a.Mode == generation.Exec {
+			err = s.tracer.CanExecute(old.traced, pid)
+		}
 		if err == nil && first {
 			held, err = s.tracer.Snapshot(old.traced, nil)
 			s.tracer.Widen(held)
@@ -193,16 +200,7 @@ func (s *Supervisor) launched(g *gen, traced *tracer.Generation, offered int, er
 		s.forget(g.n)
 		return
 	}
-	g.main, g.ready = traced.Root, true
-	if g.file == nil {
-		g.path = traced.Path
-		g.keepFile()
-	}
-	s.path = g.path
-	s.ask(g)
-	if g.n == 1 {
-		s.neverServes(g)
-	}
+	s.begun(g)
 	s.step(generation.Launched{N: g.n, Offered: offered})
 	if traced.NoNewPrivs && g.n == 1 {
 		s.publish(Event{Kind: EventWarning, Generation: g.n,
@@ -212,6 +210,25 @@ func (s *Supervisor) launched(g *gen, traced *tracer.Generation, offered int, er
 		s.publish(Event{Kind: EventWarning, Generation: g.n,
 			Reason: "no restart can succeed: pidfd_getfd is forbidden here; see hupt doctor (in Docker: --cap-add SYS_PTRACE)"})
 	}
+	s.tellEarly(g)
+}
+
+// begun: generation g executes its program.
+func (s *Supervisor) begun(g *gen) {
+	g.main, g.ready = g.traced.Root, true
+	if g.file == nil {
+		g.path = g.traced.Path
+		g.keepFile()
+	}
+	s.path = g.path
+	s.ask(g)
+	if g.n == 1 {
+		s.neverServes(g)
+	}
+}
+
+// tellEarly tells what generation g did before it was known.
+func (s *Supervisor) tellEarly(g *gen) {
 	early := g.early
 	g.early = nil
 	for _, n := range early {

@@ -4,12 +4,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"hupt/generation"
 	"hupt/stage2"
+	"hupt/tracer"
 )
 
 // Mode is in which order a restart goes about things: see generation.Mode.
@@ -116,6 +119,77 @@ func (b *before) choose(spec *stage2.Spec, n int) (clean func()) {
 	}
 	return clean
 }
+
+// execute makes the process of a generation that has drained execute the program
+// of the next one, once it is alone.
+func (s *Supervisor) execute(a generation.Execute) {
+	g, old := s.gens[a.N], s.gens[a.Old]
+	h := s.handoverTo(a.N)
+	g.started = time.Now()
+	spec, err := s.spec(g)
+	if err != nil {
+		s.step(generation.ExecuteFailed{N: a.N, Reason: err.Error()})
+		return
+	}
+	pid := old.main
+	go func() {
+		asides, err := moveAside(s.cfg.Unlink, a.N)
+		if err == nil {
+			err = s.endOthers(old, pid)
+		}
+		var traced *tracer.Generation
+		if err == nil {
+			traced, err = s.tracer.Execute(old.traced, pid, a.N, spec, h.held)
+		} else {
+			s.tracer.Release(old.traced, pid)
+		}
+		s.call(func() {
+			h.asides = asides
+			if h.decided { // the instance was told to stop meanwhile
+				h.decideAsides()
+			}
+			if err != nil {
+				s.step(generation.ExecuteFailed{N: a.N, Reason: mapLaunchError(err).Error()})
+				return
+			}
+			g.traced = traced
+			s.begun(g)
+			s.step(generation.Executed{N: a.N, Old: a.Old, Offered: len(h.held)})
+			s.tellEarly(g)
+		})
+	}()
+}
+
+// endOthers stops process pid of g where it is, so that it does not start new
+// ones, and ends all others of g: by the stop signal, and by SIGKILL for those
+// that outlive it.
+func (s *Supervisor) endOthers(g *gen, pid int) error {
+	s.tracer.Continue(g.traced)
+	s.tracer.Keep(g.traced, pid)
+	sig := s.cfg.StopSignal
+	for deadline := time.Now(); ; time.Sleep(2 * time.Millisecond) {
+		others := slices.DeleteFunc(s.tracer.Pids(g.traced), func(p int) bool { return p == pid })
+		switch {
+		case len(others) == 0:
+			return nil
+		case time.Now().Before(deadline):
+			continue
+		case sig == 0:
+			return fmt.Errorf("process %d does not end", others[0])
+		}
+		s.tracer.SignalOthers(g.traced, pid, sig)
+		deadline = time.Now().Add(s.cfg.KillAfter)
+		if sig == unix.SIGKILL {
+			sig, deadline = 0, time.Now().Add(killTime)
+		} else {
+			sig = unix.SIGKILL
+		}
+	}
+}
+
+// killTime is how long a process may take to end by SIGKILL: it may have much
+// memory to give back, or be in an uninterruptible sleep.
+const killTime = 10 * time.Second
 
 // removeLeftovers takes away what a version that failed left in place of files
 // that were moved aside for it.

@@ -175,3 +175,118 @@ func TestChoose(t *testing.T) {
 		t.Errorf("left over: %v", left)
 	}
 }
+
+func (f *fakeTracer) CanExecute(g *tracer.Generation, pid int) error {
+	if f.canExecute != nil {
+		return f.canExecute()
+	}
+	return nil
+}
+
+func (f *fakeTracer) Keep(g *tracer.Generation, pid int)                          { f.answer("keep", g, nil) }
+func (f *fakeTracer) Release(g *tracer.Generation, pid int)                       { f.answer("release", g, nil) }
+func (f *fakeTracer) SignalOthers(g *tracer.Generation, pid int, sig unix.Signal) {}
+
+func (f *fakeTracer) Execute(g *tracer.Generation, pid, n int, spec stage2.Spec, _ []*tracer.Held) (*tracer.Generation, error) {
+	f.answer("execute", g, nil)
+	if f.execute != nil {
+		if err := f.execute(); err != nil {
+			return nil, err
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.live, g.Number)
+	f.specs[n] = spec
+	f.live[n] = &tracer.Generation{Number: n, Root: pid, Path: spec.Command[0]}
+	return f.live[n], nil
+}
+
+func TestExec(t *testing.T) {
+	r := start(t, func(c *Config, _ *fakeTracer) { c.Mode = Exec })
+	events, _, err := r.Restart(RestartOptions{Env: []string{"A=2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.asked("execute 1")
+	r.serve(2)
+	const want = "quiesced 1, drained 1, gone 1, starting 2, ready 2, serving 2, confirmed 2"
+	if got := r.kinds(events); got != want {
+		t.Errorf("told %s", got)
+	}
+	r.asked("launch 1", "settle 1", "quiesce 1", "keep 1", "execute 1", "forget 1", "settle 2")
+	r.never("signal 1 SIGTERM")
+	if st := r.Status(false); st.Generations[0].PID != 1001 || st.Generations[0].Number != 2 || len(r.specs[2].Env) != 2 {
+		t.Errorf("%+v, %+v", st, r.specs[2])
+	}
+	r.end1(t, 2, 0x0300, 3)
+}
+
+// TestExecFails: the program goes on where it was.
+func TestExecFails(t *testing.T) {
+	r := start(t, func(_ *Config, f *fakeTracer) {
+		f.execute = func() error {
+			return &tracer.LaunchError{Step: "execve", Path: "prog", Errno: unix.ENOEXEC, Err: unix.ENOEXEC}
+		}
+	})
+	events, _, err := r.Restart(RestartOptions{Mode: Exec})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "quiesced 1, drained 1, resumed 1, failed 2"
+	if got := r.kinds(events); got != want {
+		t.Errorf("told %s", got)
+	}
+	if e := r.await(EventFailed); e.Reason != "prog: not executable: exec format error; generation 1 serves on" {
+		t.Error(e.Reason)
+	}
+	r.call(func() {
+		if len(r.gens) != 1 || len(r.handovers) > 0 {
+			t.Errorf("%d generations and %d handovers are left", len(r.gens), len(r.handovers))
+		}
+	})
+	if _, _, err := r.Restart(RestartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.asked("resume 1", "launch 3")
+}
+
+// TestExecRefused: before anything is touched.
+func TestExecRefused(t *testing.T) {
+	r := start(t, func(_ *Config, f *fakeTracer) {
+		f.canExecute = func() error { return errors.New("it gave up root") }
+	})
+	events, _, err := r.Restart(RestartOptions{Mode: Exec})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := r.kinds(events); got != "failed 2" {
+		t.Errorf("told %s", got)
+	}
+	if e := r.await(EventFailed); e.Reason != "it gave up root; generation 1 serves on" {
+		t.Error(e.Reason)
+	}
+	r.never("quiesce 1")
+}
+
+// TestExecDies: what it was executed in ended, so it gets a process of its own.
+func TestExecDies(t *testing.T) {
+	var f *fakeTracer
+	r := start(t, func(c *Config, tr *fakeTracer) {
+		f, c.Mode = tr, Exec
+		tr.execute = func() error {
+			f.end(1, unix.WaitStatus(unix.SIGKILL))
+			return errors.New("the task ended")
+		}
+	})
+	events, _, err := r.Restart(RestartOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.asked("execute 1", "launch 2")
+	r.serve(2)
+	const want = "quiesced 1, drained 1, gone 1, warning 2, starting 2, ready 2, serving 2, confirmed 2"
+	if got := r.kinds(events); got != want {
+		t.Errorf("told %s", got)
+	}
+}

@@ -108,6 +108,9 @@ func (p *program) check() error {
 	case err != nil:
 		return fmt.Errorf("%s: %w: %w", path, ErrNotExecutable, err)
 	}
+	if !stage2.Interpretable(path, p.dir) {
+		return fmt.Errorf("%s: %w: its interpreter was not found", path, ErrNotExecutable)
+	}
 	return nil
 }
 

@@ -42,6 +42,11 @@ type Tracer interface {
 	Continue(g *tracer.Generation)
 	Kill(g *tracer.Generation)
 	Forget(g *tracer.Generation)
+	CanExecute(g *tracer.Generation, pid int) error
+	Keep(g *tracer.Generation, pid int)
+	Release(g *tracer.Generation, pid int)
+	SignalOthers(g *tracer.Generation, pid int, sig unix.Signal)
+	Execute(g *tracer.Generation, pid, number int, spec stage2.Spec, held []*tracer.Held) (*tracer.Generation, error)
 	Widen(held []*tracer.Held)
 	Mend(held []*tracer.Held)
 	CloseHeld(held []*tracer.Held) (lost int)

@@ -94,6 +94,7 @@ func (t *Tracer) onExec(k *task) {
 	p.goKnown, p.stepping = unknown, false
 	if !p.gen.begun {
 		p.gen.begun = true
+		t.noteOrigin(p.pid)
 		t.inherit(p.gen)
 	}
 	t.tell(Note{Kind: NoteExec, Generation: p.gen, PID: p.pid})

@@ -25,7 +25,9 @@ func (t *Tracer) freeze(p *process, timeout time.Duration) bool {
 			t.resume(k, 0) // with an INTERRUPT, since the process is frozen
 			continue
 		}
-		interrupt(k.tid)
+		if !k.frozen {
+			interrupt(k.tid)
+		}
 	}
 	return t.pump(timeout, func() bool {
 		for _, k := range p.tasks {
@@ -39,6 +41,9 @@ func (t *Tracer) freeze(p *process, timeout time.Duration) bool {
 }
 
 func (t *Tracer) thaw(p *process) {
+	if p.kept {
+		return
+	}
 	p.frozen = false
 	for _, k := range p.tasks {
 		if k.frozen {

@@ -38,17 +38,8 @@ func (t *Tracer) Launch(number int, spec stage2.Spec, held []*Held) (*Generation
 }
 
 func (t *Tracer) launch(number int, spec stage2.Spec, held []*Held, notes *notes) (*Generation, error) {
-	g := &Generation{
-		Number:    number,
-		notes:     notes,
-		procs:     make(map[int]*process),
-		listening: make(map[uint64]bool),
-		waiting:   make(map[uint64]bool),
-		acceptors: make(map[uint64]bool),
-		inherited: make(map[uint64]bool),
-	}
+	g := newGeneration(number, notes, held)
 	for _, h := range held {
-		g.offers = append(g.offers, &offer{held: h})
 		g.guarded = g.guarded || h.file != nil
 	}
 	spec.GuardPaths = g.guarded
@@ -64,6 +55,22 @@ func (t *Tracer) launch(number int, spec stage2.Spec, held []*Held, notes *notes
 		return nil, err
 	}
 	return g, g.converse(sock, spec)
+}
+
+func newGeneration(number int, notes *notes, held []*Held) *Generation {
+	g := &Generation{
+		Number:    number,
+		notes:     notes,
+		procs:     make(map[int]*process),
+		listening: make(map[uint64]bool),
+		waiting:   make(map[uint64]bool),
+		acceptors: make(map[uint64]bool),
+		inherited: make(map[uint64]bool),
+	}
+	for _, h := range held {
+		g.offers = append(g.offers, &offer{held: h})
+	}
+	return g
 }
 
 // fork starts stage 2 with its end of the socket, and seizes it before it is

@@ -19,7 +19,7 @@ func (i *injection) suspendFilters() error {
 	if filters(i.k.tid) <= i.t.ownFilters(i.k.proc) {
 		return nil
 	}
-	err := ptrace("PTRACE_SETOPTIONS", unix.PTRACE_SETOPTIONS, i.k.tid, 0, options|unix.PTRACE_O_SUSPEND_SECCOMP)
+	err := ptrace("PTRACE_SETOPTIONS", unix.PTRACE_SETOPTIONS, i.k.tid, 0, i.t.options|unix.PTRACE_O_SUSPEND_SECCOMP)
 	if err != nil && !gone(err) {
 		return fmt.Errorf("process %d has a seccomp filter of its own, and setting it aside wants CAP_SYS_ADMIN: %w", i.k.proc.pid, err)
 	}
@@ -34,7 +34,7 @@ func (t *Tracer) ownFilters(p *process) int {
 
 func (i *injection) restoreFilters() {
 	if i.suspended {
-		ptrace("PTRACE_SETOPTIONS", unix.PTRACE_SETOPTIONS, i.k.tid, 0, options)
+		ptrace("PTRACE_SETOPTIONS", unix.PTRACE_SETOPTIONS, i.k.tid, 0, i.t.options)
 		i.suspended = false
 	}
 }

@@ -46,6 +46,7 @@ type process struct {
 	gen    *Generation
 	tasks  map[int]*task
 	frozen bool // tasks stay at their next EVENT_STOP
+	kept   bool // …until it is told to execute something, or released
 
 	// filters is how many filters beside stage 2's hupt has put on it. guarded:
 	// one of them stops what takes a path away. Of those that trace writes, the

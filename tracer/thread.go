@@ -54,6 +54,8 @@ type Tracer struct {
 	shared      map[Name]uint64   // inodes of sockets that others may share, with reusePort
 	ended       map[int]time.Time // processes that ended of late
 	options     uintptr           // with which generations are seized
+	inherits    []int             // hupt's descriptors that programs inherit
+	origin      *origin           // how the first program was started; nil: not yet
 	filters     int               // seccomp filters that hupt itself is under
 }
 
@@ -104,6 +106,7 @@ func New(o Options) (*Tracer, error) {
 		reusePort:  o.ReusePort,
 		binding:    make(map[Name]*task),
 		shared:     make(map[Name]uint64),
+		inherits:   inheritedFDs(),
 		filters:    filters(os.Getpid()),
 		options:    options,
 	}
@@ -193,12 +196,19 @@ func (t *Tracer) next(flags int) bool {
 		return true
 	case err != nil || pid == 0:
 		return false
-	case pid == int(t.bell.Load()):
-		t.answerBell(ws)
 	default:
-		t.dispatch(pid, ws)
+		t.handle(pid, ws)
 	}
 	return true
+}
+
+// handle is for a status of whatever child it is.
+func (t *Tracer) handle(pid int, ws unix.WaitStatus) {
+	if pid == int(t.bell.Load()) {
+		t.answerBell(ws)
+		return
+	}
+	t.dispatch(pid, ws)
 }
 
 func (t *Tracer) answerBell(ws unix.WaitStatus) {

@@ -152,7 +152,13 @@ func (o *order) UnmarshalText(text []byte) error {
 // modeFlags say in which order a restart goes about things.
 type modeFlags struct {
 	Order order `help:"Whether the new version starts beside the old one (start-first) or when that has gone (stop-first), while connections wait." xor:"mode" placeholder:"ORDER"`
+	Exec  bool  `help:"The program keeps its pid: when it has drained, its process executes the new version." xor:"mode"`
 }
 
 // mode is what was asked for; empty: nothing.
-func (f modeFlags) mode() supervisor.Mode { return supervisor.Mode(f.Order) }
+func (f modeFlags) mode() supervisor.Mode {
+	if f.Exec {
+		return supervisor.Exec
+	}
+	return supervisor.Mode(f.Order)
+}

@@ -1,6 +1,7 @@
 /* Writes everything that a process can know of itself into the file that
  * PROBE_OUT names, a fact a line, and exits with PROBE_EXIT; with PROBE_SERVE
- * it then serves on that port. Run bare and under a supervisor, the two files
+ * it then serves on that port, and with PROBE_MESS it first changes all that it
+ * can of itself. Run bare and under a supervisor, the two files
  * must be equal: numbers that change from run to run are written as what they
  * are compared with. */
 #include "common.h"
@@ -11,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 
 extern char **environ;
 static FILE *out;
@@ -114,6 +116,45 @@ static void process(int argc, char **argv) {
 	copy_file("/proc/self/cgroup", NULL);
 }
 
+static void handler(int sig) { (void)sig; }
+
+/* mess makes the process another one than it was started as. */
+static void mess(void) {
+	struct itimerval soon = {{0, 0}, {1, 0}}, later = {{100, 0}, {100, 0}};
+	struct rlimit l;
+	sigset_t all;
+	for (int s = 1; s <= 64; s++)
+		if (s != SIGTERM && s != SIGHUP) signal(s, s % 3 == 0 ? SIG_DFL : s % 3 == 1 ? SIG_IGN : handler);
+	signal(SIGUSR1, handler);
+	sigfillset(&all);
+	sigdelset(&all, SIGTERM);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	raise(SIGUSR1);                     /* pending for the thread */
+	kill(getpid(), SIGUSR2);            /* …and for the process */
+	sigqueue(getpid(), SIGRTMIN + 1, (union sigval){.sival_int = 1});
+	setitimer(ITIMER_REAL, &soon, NULL);
+	setitimer(ITIMER_VIRTUAL, &later, NULL);
+	umask(0);
+	if (chdir("/") < 0) die("chdir");
+	getrlimit(RLIMIT_NOFILE, &l);
+	l.rlim_cur = 100;
+	setrlimit(RLIMIT_NOFILE, &l);
+	getrlimit(RLIMIT_STACK, &l);
+	l.rlim_cur = 1 << 20;
+	setrlimit(RLIMIT_STACK, &l);
+	prctl(PR_SET_NAME, "somebody else");
+	prctl(PR_SET_PDEATHSIG, SIGUSR1);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	prctl(PR_SET_TIMERSLACK, 1);
+	close(0);
+	dup2(2, 1); /* elsewhere */
+	close(30);
+	dup2(20, 3); /* an inherited one is another one now */
+	for (int fd = 40; fd < 50; fd++) dup2(20, fd);
+	if (open("/dev/null", O_RDWR) != 0) die("0 was open");
+	fcntl(22, F_SETFD, FD_CLOEXEC);
+}
+
 int main(int argc, char **argv) {
 	find_descriptors();
 	const char *name = getenv("PROBE_OUT"), *code = getenv("PROBE_EXIT"), *serve = getenv("PROBE_SERVE");
@@ -130,6 +171,7 @@ int main(int argc, char **argv) {
 	if (rename(unfinished, name) < 0) die("rename");
 	if (serve) {
 		opt.port = atoi(serve);
+		if (getenv("PROBE_MESS")) mess();
 		int fd = open_listener(0);
 		for (;;) {
 			int conn = accept(fd, NULL, NULL);
