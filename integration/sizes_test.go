@@ -18,7 +18,9 @@ const (
 	marathonSettled   = 20 // by then memory and descriptors must have settled
 	stopsRequests     = 100_000
 	startupSleep      = 3 * time.Second
-	unixRestarts      = 10 // of each server on a Unix socket
+	unixRestarts      = 5      // of each server on a Unix socket
+	knockRestarts     = 50     // while somebody connects in a tight loop
+	knocks            = 10_000 // at least
 )
 
 // patience is how long anything that should happen at once may take on a

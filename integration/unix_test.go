@@ -2,11 +2,13 @@ package integration
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -125,6 +127,10 @@ func (k *knocking) noneRefused(t *testing.T) {
 	})
 }
 
+// asyncio is a python server on a Unix socket.
+var asyncio = &victim{name: "python-asyncio", template: "py/unix_asyncio.py", tag: bodyTag, check: checkBody,
+	argv: func(s *site) []string { return []string{s.executable("python3"), s.program(), s.socket} }}
+
 // TestUnixPath: whatever a server does with the path that it serves on, a
 // connect finds somebody there, at every instant of every restart.
 func TestUnixPath(t *testing.T) {
@@ -140,11 +146,16 @@ func TestUnixPath(t *testing.T) {
 		{"c unlinks at its end", "c-epoll-edge", []string{"unlink=end"}, true},
 		{"c unlinks both times", "c-prefork", []string{"unlink=both", "mode=666"}, false},
 		{"c renames", "c-threads", []string{"rename=1", "mode=600"}, true},
+		{"python unlinks both times", "", nil, true},
 		{"c renames and unlinks", "c-fork-per-connection", []string{"rename=1", "unlink=both"}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := unixSite(t, named(c.server), "", c.args...)
+			v := asyncio
+			if c.server != "" {
+				v = named(c.server)
+			}
+			s := unixSite(t, v, "", c.args...)
 			s.socket = filepath.Join(s.dir, "s")
 			argv := s.argv()
 			if c.relative {
@@ -160,7 +171,7 @@ func TestUnixPath(t *testing.T) {
 			i.signal(unix.SIGTERM)
 			i.exitCode()
 			_, err := os.Stat(s.socket)
-			if removes := strings.Contains(fmt.Sprint(c.args), "-close") || strings.Contains(fmt.Sprint(c.args), "unlink=both") || strings.Contains(fmt.Sprint(c.args), "unlink=end"); removes != os.IsNotExist(err) {
+			if removes := v == asyncio || strings.Contains(fmt.Sprint(c.args), "-close") || strings.Contains(fmt.Sprint(c.args), "unlink=both") || strings.Contains(fmt.Sprint(c.args), "unlink=end"); removes != os.IsNotExist(err) {
 				t.Errorf("after its end: %v", err)
 			}
 			if left, _ := filepath.Glob(s.socket + "?*"); len(left) > 0 {
@@ -299,4 +310,157 @@ func dialPath(t *testing.T, socket string) *knocking {
 		}
 	})
 	return k
+}
+
+// TestUnixKnocks: 10,000 connects in a tight loop during 50 restarts; none finds
+// the path missing or nobody behind it.
+func TestUnixKnocks(t *testing.T) {
+	for name, c := range map[string]struct {
+		server string
+		arg    string
+	}{"unlinks before it binds": {"c-epoll-level", "unlink=before"}, "unlinks at its end": {"go", "-close"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := unixSite(t, named(c.server), "", c.arg)
+			s.socket = filepath.Join(s.dir, "s")
+			i := start(s)
+			seen := newLineage(i)
+			restarts := max(3, scale(knockRestarts))
+			k := knock(t, unix.SOCK_STREAM, s.socket)
+			for n := 1; n <= restarts; n++ {
+				version := fmt.Sprintf("v%d", n)
+				s.deploy(version)
+				i.restart()
+				seen.isNew(s, version)
+			}
+			await(t, "enough connects", func() bool { return k.made.Load() >= int64(scale(knocks)) })
+			k.noneRefused(t)
+			t.Logf("%s: %d connects during %d restarts", s.v.name, k.made.Load(), restarts)
+		})
+	}
+}
+
+// TestUnixPackets: a SOCK_SEQPACKET server is handed over like a stream.
+func TestUnixPackets(t *testing.T) {
+	for name, args := range map[string][]string{"path": {"packets=1", "unlink=both"}, "abstract": {"packets=1"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := unixSite(t, c("c-packets-"+name, "threads", "workers=4"), abstract(t), args...)
+			if name == "path" {
+				s.socket = filepath.Join(s.dir, "s")
+			}
+			i := launchAt(t, s.dir, launch{argv: s.argv()})
+			await(t, "it serves", func() bool { return i.bound(s.socket) })
+			k := knock(t, unix.SOCK_SEQPACKET, s.socket)
+			for n := 1; n <= max(3, scale(unixRestarts)); n++ {
+				version := fmt.Sprintf("v%d", n)
+				s.deploy(version)
+				i.restart("--wait-drained")
+				conn, err := net.Dial("unixpacket", s.socket)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+				answer := make([]byte, 512)
+				conn.Write([]byte("GET / HTTP/1.0\r\n\r\n"))
+				if m, err := conn.Read(answer); err != nil || !strings.Contains(string(answer[:m]), "version="+version+"\n") {
+					t.Errorf("%q, %v; want %s", answer[:m], err, version)
+				}
+			}
+			k.noneRefused(t)
+			if g := i.serving(); len(g.Sockets) != 1 || g.Sockets[0].Network != "unixpacket" || g.Sockets[0].Address != s.socket {
+				t.Errorf("hupt status: %+v", g.Sockets)
+			}
+		})
+	}
+}
+
+// TestUnixMode: the permissions that a version gives the path hold: by chmod,
+// by its umask at the bind, and, what it leaves as it was, as it was.
+func TestUnixMode(t *testing.T) {
+	t.Parallel()
+	s := unixSite(t, named("c-poll"), "", "unlink=both")
+	s.socket = filepath.Join(s.dir, "link", "s")
+	if err := os.Mkdir(filepath.Join(s.dir, "folder"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.link(filepath.Join(s.dir, "link"), "folder")
+	script := filepath.Join(s.dir, "start")
+	run := func(umask string, mode string) {
+		text := fmt.Sprintf("#!/bin/sh\numask %s\nexec %s path=%s model=poll unlink=both mode=%s\n", umask, s.program(), s.socket, mode)
+		if err := writeProgram(script, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run("022", "0")
+	i := launchAt(t, s.dir, launch{argv: []string{script}})
+	s.awaitAnswer()
+	inode := func() (uint64, os.FileMode) {
+		t.Helper()
+		st, err := os.Stat(s.socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st.Sys().(*syscall.Stat_t).Ino, st.Mode().Perm()
+	}
+	first, mode := inode()
+	if mode != 0o755 {
+		t.Errorf("bare: %o", mode)
+	}
+	k := knock(t, unix.SOCK_STREAM, s.socket)
+	for _, c := range []struct {
+		umask, mode string
+		want        os.FileMode
+	}{
+		{"022", "0", 0o755},   // as before
+		{"022", "600", 0o600}, // chmod
+		{"022", "600", 0o600}, // chmod again
+		{"027", "0", 0o750},   // by another umask
+		{"077", "666", 0o666}, // another umask, then chmod
+	} {
+		run(c.umask, c.mode)
+		i.restart("--wait-drained")
+		if same, mode := inode(); same != first || mode != c.want {
+			t.Errorf("umask %s, chmod %s: mode %o, the same file: %v", c.umask, c.mode, mode, same == first)
+		}
+	}
+	k.noneRefused(t)
+}
+
+// TestUnixNamespaces: the same abstract name in a network namespace of a child's
+// own is another socket.
+func TestUnixNamespaces(t *testing.T) {
+	t.Parallel()
+	s := unixSite(t, named("c-threads"), abstract(t), "workers=2")
+	installed(t, "unshare")
+	script := filepath.Join(s.dir, "start")
+	text := fmt.Sprintf("#!/bin/sh\nunshare --map-root-user --net %[1]s path=%[2]s workers=2 &\nuntil grep -q %[2]s /proc/$!/net/unix 2>/dev/null; do sleep 0.01; done\n"+
+		"exec %[1]s path=%[2]s workers=2\n", s.program(), s.socket)
+	if err := writeProgram(script, []byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	i := launchAt(t, s.dir, launch{argv: []string{script}})
+	s.awaitAnswer()
+	k := knock(t, unix.SOCK_STREAM, s.socket)
+	for n := 1; n <= 3; n++ {
+		version := fmt.Sprintf("v%d", n)
+		s.deploy(version)
+		i.restart("--wait-drained")
+		a := s.awaitAnswer()
+		own, _ := os.Readlink("/proc/self/ns/net")
+		its, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", a.pid))
+		if err != nil || its != own || a.version != version {
+			t.Errorf("%+v answers, in %s; this is %s", a, its, own)
+		}
+		programs := 0
+		for _, pid := range i.programs() {
+			if exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); strings.Contains(exe, "release") {
+				programs++
+			}
+		}
+		if programs != 2 {
+			t.Errorf("%d servers run, not one in each namespace", programs)
+		}
+	}
+	k.noneRefused(t)
 }
