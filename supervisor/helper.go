@@ -61,18 +61,19 @@ func (s *Supervisor) run(h helper) error {
 		<-ended
 		return errQuit
 	}
-	if ws == 0 {
-		return nil
-	}
-	how := exitOf(ws).Reason
+	line := ""
 	select {
-	case line := <-last:
-		if line != "" {
-			how += ": " + line
-		}
+	case line = <-last:
 	case <-time.After(100 * time.Millisecond): // it left something running that has the pipe
 	}
-	return errors.New(how)
+	switch how := exitOf(ws).Reason; {
+	case ws == 0:
+		return nil
+	case line != "":
+		return errors.New(how + ": " + line)
+	default:
+		return errors.New(how)
+	}
 }
 
 // relay tells what a helper prints, line by line.
@@ -85,7 +86,8 @@ func (s *Supervisor) relay(h helper, r io.ReadCloser, last chan<- string) {
 		if text = strings.TrimSpace(text); text != "" {
 			line = text
 			if !h.quiet {
-				s.call(func() { s.publish(Event{Kind: EventOutput, Source: h.what, Reason: text}) })
+				// Not by way of the loop, which has ended when the last hook runs.
+				s.hub.publish(Event{Time: time.Now(), Kind: EventOutput, Source: h.what, Reason: text})
 			}
 		}
 		if err != nil {
@@ -98,6 +100,9 @@ func (s *Supervisor) relay(h helper, r io.ReadCloser, last chan<- string) {
 // about is the environment of a helper that is about generation n.
 func (s *Supervisor) about(n int, more ...string) []string {
 	env := []string{"HUPT_PID=" + strconv.Itoa(os.Getpid()), "HUPT_NAME=" + s.cfg.Name, "HUPT_GENERATION=" + strconv.Itoa(n)}
+	if s.member != nil {
+		env = append(env, "HUPT_PROCESS="+strconv.Itoa(s.member.number))
+	}
 	if g := s.gens[n]; g != nil && g.main != 0 {
 		env = append(env, "HUPT_PROGRAM_PID="+strconv.Itoa(g.main))
 	}

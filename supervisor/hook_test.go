@@ -126,7 +126,7 @@ func TestBeforeStart(t *testing.T) {
 func TestHookFails(t *testing.T) {
 	dir := t.TempDir()
 	r := start(t, func(c *Config, _ *fakeTracer) {
-		c.Hooks = []Hook{{HookReady, "echo sorry; exit 2"}, {HookStarted, "sleep 100"}, {HookStopped, "sleep 0.3; touch " + dir + "/end"}}
+		c.Hooks = []Hook{{HookReady, "echo sorry; exit 2"}, {HookStarted, "sleep 100"}, {HookStopped, "sleep 0.3; touch " + dir + "/end; echo bye"}}
 		c.HookTimeout = 2 * time.Second
 	})
 	r.restarted(2, RestartOptions{})
@@ -138,6 +138,9 @@ func TestHookFails(t *testing.T) {
 	}
 	r.fakeTracer.end(2, unix.WaitStatus(0))
 	r.finish()
+	if e := r.await(EventOutput); e.Reason != "bye" && r.await(EventOutput).Reason != "bye" {
+		t.Errorf("what the last hook says is lost: %+v", e)
+	}
 	if content(dir+"/end") != "" {
 		t.Error("the last hook was not waited for")
 	}
