@@ -130,16 +130,13 @@ func TestDrainUntouched(t *testing.T) {
 			i.restart()
 			// Until its writes stop.
 			canary := 0
-			for i.status().Stops["seccomp:write"] == 0 {
+			await(t, "its writes stop", func() bool {
 				if canary++; model == "websocket-later" {
-					k.get()
-				} else {
-					k.echoes(fmt.Sprint("line ", canary))
+					return k.get().Close
 				}
-				if canary > 1000 {
-					t.Fatal("its writes never stop")
-				}
-			}
+				k.echoes(fmt.Sprint("line ", canary))
+				return i.status().Stops["seccomp:write"] > 0
+			})
 			switch model {
 			case "websocket-later":
 				k.Close()
