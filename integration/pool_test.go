@@ -2,6 +2,8 @@ package integration
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -121,6 +123,31 @@ func TestPoolScale(t *testing.T) {
 			noneFailed(t, name+" scaled", fast.Stop())
 			noneFailed(t, name+" scaled, slow requests", slow.Stop())
 		})
+	}
+}
+
+// TestPoolUnix: the processes of a pool share a path that each of them unlinks
+// before it binds it, and at its end.
+func TestPoolUnix(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, named("c-threads"))
+	s.socket, s.args = filepath.Join(s.dir, "s"), []string{"unlink=both"}
+	i := start(s, "--multi=3")
+	i.serve(3)
+	run := begin(t, paced(s))
+	for n, to := range []int{1, 4, 2} {
+		version := fmt.Sprintf("v%d", n+1)
+		s.deploy(version)
+		i.restart("--wait-drained")
+		if out, code := i.hupt("scale", fmt.Sprint(to)); code != 0 {
+			t.Fatalf("scale %d: exit code %d\n%s", to, code, out)
+		}
+		i.versions(s, i.serve(to), version)
+	}
+	noneFailed(t, "a pool on a path", run.Stop())
+	i.hupt("stop")
+	if _, err := os.Stat(s.socket); !os.IsNotExist(err) {
+		t.Errorf("the path is left: %v", err)
 	}
 }
 

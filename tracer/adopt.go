@@ -34,7 +34,7 @@ func (t *Tracer) onBind(k *task, si syscallInfo) {
 		return
 	}
 	if want.hasFile() {
-		t.onBindPath(k, fd, inode, want)
+		t.onBindPath(k, si, inode, want)
 		return
 	}
 	datagram := want.Family != unix.AF_UNIX && !k.proc.gen.settled && isDatagram(k.proc.pid, fd)

@@ -5,7 +5,8 @@ import (
 )
 
 // onBindPath is onBind for a Unix socket that is to have a path.
-func (t *Tracer) onBindPath(k *task, fd int, inode uint64, want Name) {
+func (t *Tracer) onBindPath(k *task, si syscallInfo, inode uint64, want Name) {
+	fd := int(int32(si.Args[0]))
 	g := k.proc.gen
 	local, err := takeFD(k.proc.pid, fd)
 	if err != nil {
@@ -31,8 +32,8 @@ func (t *Tracer) onBindPath(k *task, fd int, inode uint64, want Name) {
 		return
 	}
 	// A socket of another kind, at a path that the program believes to be free.
-	for _, f := range t.files {
-		if f.removed == g && f.place == at.place {
+	for other, f := range t.files {
+		if f.removed == g && f.place == at.place && !(t.reusePort && t.neededBeside(g, other)) {
 			f.removed = nil
 			f.unlink()
 		}
@@ -46,6 +47,9 @@ func (t *Tracer) onBindPath(k *task, fd int, inode uint64, want Name) {
 		if tell != nil {
 			tell(v)
 		}
+	}
+	if t.reusePort && t.sharePath(k, si, inode, kind, at.place) {
+		return
 	}
 	t.resume(k, 0)
 }

@@ -65,6 +65,7 @@ func (t *Tracer) Forget(g *Generation) {
 	t.Do(func() {
 		t.share(g) // there is nothing left of them
 		t.closeDummies(g)
+		t.dropShared(g)
 		t.generations = slices.DeleteFunc(t.generations, func(x *Generation) bool { return x == g })
 	})
 }

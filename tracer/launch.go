@@ -42,6 +42,7 @@ func (t *Tracer) launch(number int, spec stage2.Spec, held []*Held, notes *notes
 	for _, h := range held {
 		g.guarded = g.guarded || h.file != nil
 	}
+	g.guarded = g.guarded || t.reusePort // others have what it believes to be its own
 	spec.GuardPaths = g.guarded
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

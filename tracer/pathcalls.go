@@ -33,8 +33,13 @@ type pathArg struct {
 // onPathCall: the task is about to unlink or rename something.
 func (t *Tracer) onPathCall(k *task, si syscallInfo) {
 	c, ok := pathCallOf(int(si.Nr), si.Args)
+	if t.binds(k.proc.gen) {
+		t.later(k, func() { t.onPathCall(k, si) })
+		return
+	}
 	t.stops["seccomp:path"]++
 	if !ok || c.rmdir || !t.dropPath(k, c) {
+		t.noteUnlink(k)
 		t.resume(k, 0)
 	}
 }

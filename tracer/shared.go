@@ -25,21 +25,26 @@ const bindTick = time.Millisecond
 // whether the task was given another process's socket; if not, the bind is to
 // be made.
 func (t *Tracer) shareName(k *task, si syscallInfo, inode uint64, at Name) bool {
-	fd := int(int32(si.Args[0]))
-	want, ok := t.wantedName(k.proc.pid, fd, at)
-	if !ok {
-		return false
+	want, ok := t.wantedName(k.proc.pid, int(int32(si.Args[0])), at)
+	return ok && t.shareSocket(k, si, inode, want)
+}
+
+// sharePath is shareName for a path, which is known by where it leads.
+func (t *Tracer) sharePath(k *task, si syscallInfo, inode uint64, kind Name, at place) bool {
+	if t.unlinks(k.proc.gen) {
+		k.awaitsExit = nil
+		t.later(k, func() { t.onBind(k, si) })
+		return true
 	}
+	kind.Path = fmt.Sprint(at)
+	return t.shareSocket(k, si, inode, kind)
+}
+
+func (t *Tracer) shareSocket(k *task, si syscallInfo, inode uint64, want Name) bool {
 	if first := t.binding[want]; first != nil && first != k && t.tasks[first.tid] == first {
 		// Two at the same time: the second waits for what becomes of the first.
 		k.awaitsExit = nil
-		time.AfterFunc(bindTick, func() {
-			t.Do(func() {
-				if t.tasks[k.tid] == k {
-					t.onBind(k, si)
-				}
-			})
-		})
+		t.later(k, func() { t.onBind(k, si) })
 		return true
 	}
 	told := k.awaitsExit
@@ -47,6 +52,9 @@ func (t *Tracer) shareName(k *task, si syscallInfo, inode uint64, at Name) bool 
 		defer h.close()
 		k.awaitsExit = nil
 		g := k.proc.gen
+		if h.file = t.files[h.Inode]; h.file != nil {
+			h.file.removed = nil
+		}
 		o := &offer{held: h}
 		g.offers = append(g.offers, o)
 		err := t.adopt(k, inode, o)
@@ -67,6 +75,50 @@ func (t *Tracer) shareName(k *task, si syscallInfo, inode uint64, at Name) bool 
 		}
 	}
 	return false
+}
+
+// later comes back to a task that stays where it is.
+func (t *Tracer) later(k *task, f func()) {
+	time.AfterFunc(bindTick, func() {
+		t.Do(func() {
+			if t.tasks[k.tid] == k {
+				f()
+			}
+		})
+	})
+}
+
+// binds reports whether a task of another generation is in the middle of a bind
+// that others may share: until it is over, nobody knows of the path.
+func (t *Tracer) binds(g *Generation) bool {
+	for _, k := range t.binding {
+		if k.proc.gen != g && t.tasks[k.tid] == k {
+			return true
+		}
+	}
+	return false
+}
+
+// unlinks reports whether a task of another generation is in the middle of a
+// call that was found to take away nothing that anybody needs. It may, by the
+// time that it is made, if somebody binds meanwhile.
+func (t *Tracer) unlinks(g *Generation) bool {
+	for k := range t.unlinking {
+		if t.tasks[k.tid] != k {
+			delete(t.unlinking, k)
+		} else if k.proc.gen != g {
+			return true
+		}
+	}
+	return false
+}
+
+// noteUnlink remembers that k is about to make such a call.
+func (t *Tracer) noteUnlink(k *task) {
+	if t.reusePort {
+		t.unlinking[k] = true
+		k.awaitsExit = func(int64) { delete(t.unlinking, k) }
+	}
 }
 
 // wantedName is the whole name that a bind of descriptor fd asks for, and sets
@@ -115,4 +167,18 @@ func (t *Tracer) siblings(g *Generation, want Name) *Held {
 		}
 	}
 	return nil
+}
+
+// dropShared unlinks the paths that those who shared them wanted to be gone,
+// each while another one lived, once none does. g has ended.
+func (t *Tracer) dropShared(g *Generation) {
+	if !t.reusePort {
+		return
+	}
+	for inode, f := range t.files {
+		if f.removed != nil && !t.neededBeside(g, inode) {
+			f.unlink()
+			delete(t.files, inode)
+		}
+	}
 }

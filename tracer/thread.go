@@ -51,6 +51,7 @@ type Tracer struct {
 	reusePort   bool
 	helpers     map[int]func(unix.WaitStatus)
 	binding     map[Name]*task    // who is about to bind what others may share
+	unlinking   map[*task]bool    // who is about to take a path away, with reusePort
 	shared      map[Name]uint64   // inodes of sockets that others may share, with reusePort
 	ended       map[int]time.Time // processes that ended of late
 	options     uintptr           // with which generations are seized
@@ -105,6 +106,7 @@ func New(o Options) (*Tracer, error) {
 		restartSig: o.RestartSignal,
 		reusePort:  o.ReusePort,
 		binding:    make(map[Name]*task),
+		unlinking:  make(map[*task]bool),
 		shared:     make(map[Name]uint64),
 		inherits:   inheritedFDs(),
 		filters:    filters(os.Getpid()),
