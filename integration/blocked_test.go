@@ -68,7 +68,7 @@ func TestBlockedCalls(t *testing.T) {
 		}, false},
 		{"rollbacks after the quiesce", "", func(t *testing.T, i *instance, s *site, pid int) {
 			for range 2 {
-				s.deployBad("dies:200")
+				s.deployBad("dies:100")
 				mustFail(t, i)
 			}
 		}, false},

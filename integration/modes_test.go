@@ -39,7 +39,7 @@ func TestStopFirst(t *testing.T) {
 // badLater is one bad version for each stage at which one can fail when the old
 // one has gone: before and at the exec, before bind, after it, after listen,
 // after it was ready.
-var badLater = regexp.MustCompile("^(not executable|no interpreter|exit:3|taken:.*|bound|deaf|dies:200)$")
+var badLater = regexp.MustCompile("^(not executable|no interpreter|exit:3|taken:.*|bound|deaf|dies:100)$")
 
 // TestBadVersionsLater: a bad version that is only found to be bad when the old
 // one has gone costs nothing either: what served before is started again.

@@ -158,7 +158,7 @@ func TestPoolBadVersion(t *testing.T) {
 	s, i := pool(t, "go", 3, "--rolling")
 	run := begin(t, paced(s))
 	before := i.serve(3)
-	s.deployBad("dies:200")
+	s.deployBad("dies:100")
 	for _, flag := range []string{"--rolling", "--no-rolling"} {
 		out, code := i.hupt("restart", flag, "--timeout", "5s")
 		tried := strings.Count(out, "starting process")

@@ -33,7 +33,7 @@ var badVersions = []badVersion{
 	bakedBad("hang", `(?i)not ready|timed? ?-?out|within`),
 	bakedBad("bound", `(?i)not ready|timed? ?-?out|within`),
 	bakedBad("deaf", `(?i)not ready|timed? ?-?out|within`),
-	bakedBad("dies:200", `exit.*\b4\b`),
+	bakedBad("dies:100", `exit.*\b4\b`),
 	{"not executable", func(s *site) { s.install(bake(s.t, "bad", "exit:0"), 0o644) }, `(?i)permission denied|not executable`},
 	{"missing", func(s *site) { s.pointTo(filepath.Join(s.dir, "nowhere")) }, `(?i)not found|no such file`},
 	{"a directory", func(s *site) { s.pointTo(os.TempDir()) }, `(?i)permission denied|is a directory|not executable`},
@@ -96,7 +96,7 @@ func TestRollbackAfterQuiesce(t *testing.T) {
 			i := start(s)
 			run := begin(t, paced(s))
 			for n := range max(1, scale(3)) {
-				rejects(t, i, s, run, bakedBad("dies:200", `exit.*\b4\b`), fmt.Sprintf("v%d", n+1))
+				rejects(t, i, s, run, bakedBad("dies:100", `exit.*\b4\b`), fmt.Sprintf("v%d", n+1))
 			}
 			noneFailed(t, v.name, run.Stop())
 		})

@@ -93,7 +93,7 @@ func TestRollbackOfTraps(t *testing.T) {
 			i := start(s)
 			run := begin(t, paced(s))
 			for n := range max(1, scale(2)) {
-				rejects(t, i, s, run, bakedBad("dies:200", `exit.*\b4\b`), fmt.Sprintf("v%d", n+1))
+				rejects(t, i, s, run, bakedBad("dies:100", `exit.*\b4\b`), fmt.Sprintf("v%d", n+1))
 			}
 			noneFailed(t, model, run.Stop())
 		})

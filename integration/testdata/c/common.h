@@ -198,7 +198,7 @@ static int open_listener(int type) {
 	if (opt.path && !strcmp(version(), "bad-probation")) {
 		/* It seems to serve, and goes without a single accept. */
 		signal(SIGALRM, unlink_and_exit);
-		ualarm(300000, 0);
+		ualarm(100000, 0);
 		for (struct pollfd p = {.fd = fd, .events = POLLIN};; sleep_ms(5)) poll(&p, 1, -1);
 	}
 	if (opt.listening_ms) sleep_ms(opt.listening_ms);
