@@ -4,7 +4,7 @@ GO ?= go
 PARALLEL ?= 6
 TESTFLAGS = -parallel $(PARALLEL) -timeout 30m
 
-.PHONY: build demo test deps check race integration user table clean
+.PHONY: build demo test full deps check race integration user table clean
 
 build: bin/hupt
 
@@ -15,8 +15,16 @@ bin/hupt: $(shell find . -name '*.go' -not -path './integration/*' -not -name '*
 demo: bin/hupt
 	@bin/hupt smoke --html demo.html
 
-# Everything, as .ci/run does it.
-test: deps check race integration user
+# Every test, as .ci/run does it. Requests and restarts are fewer than they can
+# be: make full has them all.
+test: deps check race
+	HUPT_SCALE=4 $(MAKE) integration
+	HUPT_SCALE=10 $(MAKE) user
+
+# The integration suite at its full size, as root and as an ordinary user.
+full: deps
+	$(MAKE) integration
+	HUPT_SCALE=1 $(MAKE) user
 
 # What the tests run: real servers. Installs what is missing, if it may.
 deps:
@@ -26,16 +34,17 @@ check:
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt -w these:"; echo "$$unformatted"; exit 1; }
 	$(GO) vet ./...
 
-# All tests with the race detector, and hupt itself built with it: units, and
-# the integration suite at a tenth of its size.
+# All tests with the race detector: the units, then the integration suite, small,
+# with hupt itself built so.
 race:
-	HUPT_RACE=1 HUPT_SCALE=10 $(GO) test -race $(TESTFLAGS) ./...
+	$(GO) test -race $$($(GO) list ./... | grep -v /integration)
+	HUPT_RACE=1 HUPT_SCALE=20 $(GO) test -race -count=1 $(TESTFLAGS) ./integration
 
-# The integration suite at its full size.
+# The integration suite, at HUPT_SCALE's part of its full size.
 integration:
 	$(GO) test -count=1 $(TESTFLAGS) ./integration
 
-# The same at a quarter of its size as an ordinary user, if this is root.
+# The same as an ordinary user, if this is root.
 user:
 	@sh .ci/as-user.sh -test.parallel $(PARALLEL) -test.timeout 30m
 
