@@ -97,13 +97,21 @@ func TestExamplesHuptime(t *testing.T) {
 // TestExampleFail: huptime's first example: three terminals, and no "fail" in
 // the second.
 func TestExampleFail(t *testing.T) {
-	t.Parallel()
+	for _, mode := range []string{"", "--exec"} {
+		t.Run("mode"+mode, func(t *testing.T) {
+			t.Parallel()
+			exampleFail(t, mode)
+		})
+	}
+}
+
+func exampleFail(t *testing.T, mode string) {
 	installed(t, "curl")
 	dir, port := tempDir(t), freePort(t)
 	mark := fmt.Sprintf("%d-%08x", os.Getpid(), rand.Uint32())
 	t.Cleanup(func() { endAll(marked(mark, -1, dir)) })
 	out := shell(t, dir, mark, `
-hupt run `+installed(t, "python3")+` -m http.server --bind 127.0.0.1 $PORT 2>log &
+hupt run $MODE `+installed(t, "python3")+` -m http.server --bind 127.0.0.1 $PORT 2>log &
 PID=$!
 until curl -s http://127.0.0.1:$PORT >/dev/null; do sleep 0.05; done
 (for n in $(seq 150); do curl -s http://127.0.0.1:$PORT >/dev/null || echo "fail"; done) &
@@ -116,7 +124,7 @@ wait $LOOP
 hupt status $PID | grep restarts
 kill $PID
 wait $PID || true
-`, fmt.Sprintf("PORT=%d", port))
+`, fmt.Sprintf("PORT=%d", port), "MODE="+mode)
 	if strings.Contains(out, "fail") || !strings.Contains(out, ", 0 connections cut") || strings.Contains(out, "restarts  0,") {
 		t.Errorf("%s", out)
 	}

@@ -32,7 +32,9 @@ func TestPidfile(t *testing.T) {
 	own := filepath.Join(s.dir, "server.pid")
 	i := start(s, "--pidfile", run, "--program-pidfile", "program.pid", "--unlink", own)
 	seen := newLineage(i)
-	load := begin(t, paced(s))
+	o := paced(s)
+	o.Rate, o.Clients = 50, 8 // a thread for each connection, under one lock
+	load := begin(t, o)
 	right := func(when string) {
 		t.Helper()
 		serving := i.serving().PID
