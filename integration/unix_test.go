@@ -280,6 +280,8 @@ func TestUnixModes(t *testing.T) {
 				s.awaitAnswer()
 			}
 			dialed.noneRefused(t)
+			// A TERM to hupt right after one to the program is taken for the same.
+			time.Sleep(200 * time.Millisecond)
 			i.signal(unix.SIGTERM)
 			i.exitCode()
 			if _, err := os.Stat(s.socket); !os.IsNotExist(err) {
