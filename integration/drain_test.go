@@ -59,9 +59,17 @@ func drained(t *testing.T, i *instance) time.Duration {
 // TestDrainStopFirst: where the new version waits for the old one to end, it
 // waits for requests, and not for connections.
 func TestDrainStopFirst(t *testing.T) {
-	t.Parallel()
+	for _, flags := range [][]string{{"--order", "stop-first"}, {"--exec"}} {
+		t.Run(flags[0], func(t *testing.T) {
+			t.Parallel()
+			drainAwaited(t, flags)
+		})
+	}
+}
+
+func drainAwaited(t *testing.T, flags []string) {
 	s := newSite(t, named("go"))
-	i := start(s, "--drain-timeout", "never", "--order", "stop-first")
+	i := start(s, append(flags, "--drain-timeout", "never")...)
 	idle := dialSite(t, s)
 	idle.get()
 	o := s.load()
@@ -74,7 +82,9 @@ func TestDrainStopFirst(t *testing.T) {
 		run.SetPhase(version)
 		i.restart()
 		run.SetPhase("")
-		newLineage(i).isNew(s, version)
+		if who, err := s.answer(); err != nil || who.version != version {
+			t.Errorf("after the restart to %s: %v, %v", version, who, err)
+		}
 	}
 	idle.ended()
 	noneFailed(t, "kept connections, stop-first", run.Stop())

@@ -232,7 +232,7 @@ func (k *talk) check(pause time.Duration) error {
 	for n, r := range k.asked {
 		k.replies++
 		got, err := k.head(r)
-		if n == 0 && k.told && err == io.EOF {
+		if n == 0 && (k.told || k.over) && err == io.EOF {
 			k.left = true // this client is slow, and was closed after it had been told
 			return nil
 		}
