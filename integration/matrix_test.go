@@ -16,14 +16,14 @@ import (
 // socket. See testdata/c/matrix.c.
 var (
 	matrixModes = []struct{ name, flag string }{
-		{"start-first", "--order=start-first"}, {"stop-first", "--order=stop-first"},
+		{"start-first", "--order=start-first"}, {"stop-first", "--order=stop-first"}, {"exec", "--exec"},
 	}
 	matrixShapes = []struct{ name, model string }{
 		{"simple", "simple"}, {"select", "select"}, {"poll", "poll"}, {"epoll", "epoll"},
 		{"thread per connection", "thread"}, {"fork per connection", "fork"}, {"thread pool", "threads"},
 		{"process pool", "pool"}, {"daemonizing", "daemon"}, {"nested master", "nested"},
 	}
-	matrixSockets = []string{"TCP4", "TCP6", "Unix"}
+	matrixSockets = []string{"TCP4", "TCP6", "Unix", "UDP"}
 )
 
 // matrixFile is the documentation that this test keeps true.
@@ -123,7 +123,7 @@ func matrixCell(t *testing.T, flag, model, socket string) {
 		ask := func(ms int) *load.Raw {
 			return &load.Raw{Send: fmt.Appendf(nil, "GET /slow?ms=%d\r\n\r\n", ms), Expect: []byte("pid=")}
 		}
-		v.raw, v.slowRaw = ask(0), ask
+		v.raw, v.slowRaw, v.check = ask(0), ask, nil
 		s.udp = true
 	}
 	i := start(s, flag)

@@ -29,6 +29,7 @@ type Generation struct {
 	settled   bool            // it serves: a bind's result is nobody's concern any more
 
 	quiesced bool
+	lets     []*Held          // that it was quiesced on, and nobody may have been offered yet
 	conns    map[uint64]*conn // while it drains, its accepted connections by inode (see SayClose)
 	held     holding
 	dummies  map[uint64]*dummy // by the inode of the held socket that each stands in for

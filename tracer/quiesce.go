@@ -19,7 +19,7 @@ import (
 // own sockets had before they were swapped for them.
 func (t *Tracer) Quiesce(g *Generation, held []*Held) (left []int, err error) {
 	t.Do(func() {
-		g.quiesced = true
+		g.quiesced, g.lets = true, held
 		if left, err = t.quiesce(g, held); err == nil {
 			t.release(g)
 		}

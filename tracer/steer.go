@@ -75,6 +75,9 @@ func (t *Tracer) group(n Name) (out []*Held) {
 		for _, o := range g.offers {
 			add(o.held)
 		}
+		for _, h := range g.lets {
+			add(h)
+		}
 	}
 	for _, h := range t.shunned {
 		add(h)
