@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"syscall"
 	"time"
@@ -174,6 +175,7 @@ func (s *Supervisor) forget(n int) {
 		g.notify.Close()
 	}
 	delete(s.gens, n)
+	maps.DeleteFunc(s.outside, func(d delivery, _ time.Time) bool { return d.pid == g.main })
 	if g.traced != nil {
 		s.tracer.Forget(g.traced)
 	}

@@ -267,7 +267,7 @@ func begin(t *testing.T, change ...func(*Config, *fakeTracer)) *run {
 		calls: make(chan func()), events: make(chan generation.Event), done: make(chan struct{}),
 		machine: generation.New(generation.Policy{ReadyTimeout: cfg.ReadyTimeout, DrainTimeout: cfg.DrainTimeout, KillAfter: cfg.KillAfter, Ready: cfg.Ready.policy(), WaitChildren: cfg.WaitChildren,
 			Revive: cfg.Revive, ReviveMax: cfg.ReviveMax, ReviveDelay: cfg.ReviveDelay, ReviveReset: cfg.ReviveReset}),
-		gens: make(map[int]*gen), timers: make(map[generation.Timer]*time.Timer), outside: make(map[syscall.Signal]time.Time),
+		gens: make(map[int]*gen), timers: make(map[generation.Timer]*time.Timer), outside: make(map[delivery]time.Time),
 	}
 	go func() {
 		defer close(r.end)

@@ -44,14 +44,14 @@ func (s *Supervisor) note(n tracer.Note) {
 		}
 		s.step(generation.Exited{N: g.n, Main: n.PID == g.main, Last: n.Last, Exit: exitOf(n.Status)})
 	case tracer.NoteRestartSignal:
-		s.outside[syscall.Signal(n.Signal)] = time.Now()
+		s.outside[delivery{syscall.Signal(n.Signal), 0}] = time.Now()
 		s.restartBySignal(n.Sender)
 	case tracer.NoteOutsideSignal:
 		if n.Kernel {
 			s.terminal[syscall.Signal(n.Signal)] = time.Now()
 		}
 		if n.PID == g.main {
-			s.outside[syscall.Signal(n.Signal)] = time.Now()
+			s.outside[delivery{syscall.Signal(n.Signal), n.PID}] = time.Now()
 		}
 	case tracer.NoteGroupStop:
 		s.groupStop(g, n.Signal)

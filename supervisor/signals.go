@@ -58,9 +58,27 @@ func (s *Supervisor) caught(sig syscall.Signal) {
 	since := time.Now().Add(-together)
 	time.AfterFunc(together, func() {
 		s.call(func() {
-			s.decide(sig, s.outside[sig].After(since))
+			s.decide(sig, s.had(sig, since))
 		})
 	})
+}
+
+// delivery is a signal that a main process got from outside; of the restart
+// signal, which counts whoever got it, pid is 0.
+type delivery struct {
+	sig syscall.Signal
+	pid int
+}
+
+// had reports whether the program got a signal since then. It is the main
+// process of now that counts: the one that got it may have died of it, and been
+// revived.
+func (s *Supervisor) had(sig syscall.Signal, since time.Time) bool {
+	if s.outside[delivery{sig, 0}].After(since) {
+		return true
+	}
+	g := s.gens[s.machine.Serving()]
+	return g != nil && s.outside[delivery{sig, g.main}].After(since)
 }
 
 // decide what a signal to hupt means. had: the program got it, too.

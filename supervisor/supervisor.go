@@ -89,7 +89,7 @@ type Supervisor struct {
 	handovers  []*handover
 	waiters    []waiter
 	path       string
-	outside    map[syscall.Signal]time.Time // when the program last got a signal that hupt gets, too
+	outside    map[delivery]time.Time       // when the program last got a signal that hupt gets, too
 	terminal   map[syscall.Signal]time.Time // when the terminal, or whoever sent it to hupt, last stopped it
 	hangups    hangups
 	again      bool      // a restart signal came while a restart was in progress
@@ -200,7 +200,7 @@ func newSupervisor(cfg Config, tr Tracer, program *program, signals stage2.Signa
 		}),
 		gens:     make(map[int]*gen),
 		timers:   make(map[generation.Timer]*time.Timer),
-		outside:  make(map[syscall.Signal]time.Time),
+		outside:  make(map[delivery]time.Time),
 		terminal: make(map[syscall.Signal]time.Time),
 	}
 }
