@@ -15,10 +15,10 @@ bin/hupt: $(shell find . -name '*.go' -not -path './integration/*' -not -name '*
 demo: bin/hupt
 	@bin/hupt smoke --html demo.html
 
-# Every test, as .ci/run does it. Requests and restarts are fewer than they can
-# be: make full has them all.
+# Every test, as .ci/run does it: as root with the race detector, and as an
+# ordinary user without. Requests and restarts are fewer than they can be: make
+# full has them all.
 test: deps check race
-	HUPT_SCALE=4 $(MAKE) integration
 	HUPT_SCALE=10 $(MAKE) user
 
 # The integration suite at its full size, as root and as an ordinary user.

@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 if [ "$(id -u)" != 0 ]; then
-	echo "this is an ordinary user already: make integration was the run"
+	echo "this is an ordinary user already: the suite before this ran as one"
 	exit 0
 fi
 dir=$(mktemp -d)
