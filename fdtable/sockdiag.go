@@ -60,6 +60,9 @@ func Autobound(path string) bool { return autobound.MatchString(path) }
 
 var autobound = regexp.MustCompile(`^\x00[0-9a-f]{5}$`)
 
+// The library finds the byte order out at its first use, without a lock.
+var _ = nl.NativeEndian()
+
 // diagRequest is struct inet_diag_req_v2 (linux/inet_diag.h).
 type diagRequest struct {
 	family   uint8

@@ -45,7 +45,7 @@ func (t *Tracer) Snapshot(g *Generation, have []*Held) (held []*Held, err error)
 		}
 		maps.DeleteFunc(t.portZero, func(inode uint64, _ bool) bool {
 			_, known := isListening[inode]
-			return !known
+			return t.lost(inode, known)
 		})
 		for pid := range g.procs {
 			sockets, e := fdtable.Sockets(pid)
@@ -60,7 +60,11 @@ func (t *Tracer) Snapshot(g *Generation, have []*Held) (held []*Held, err error)
 					continue
 				}
 				// A dump may miss a socket while others come and go.
-				if listens, known := isListening[inode]; known && !listens || !known && !Listens(pid, fd) {
+				listens, known := isListening[inode]
+				if !known {
+					listens = Listens(pid, fd) || t.bound[inode] && receives(pid, fd)
+				}
+				if !listens {
 					continue
 				}
 				h := byInode[inode]
@@ -95,6 +99,21 @@ func (t *Tracer) Snapshot(g *Generation, have []*Held) (held []*Held, err error)
 		t.held = append(t.held, held...)
 	})
 	return held, err
+}
+
+// lost reports whether a socket that something is remembered of has gone: one
+// dump may miss it while others come and go, three in a row don't.
+func (t *Tracer) lost(inode uint64, there bool) bool {
+	const looks = 3
+	if there {
+		delete(t.missed, inode)
+		return false
+	}
+	if t.missed[inode]++; t.missed[inode] < looks {
+		return false
+	}
+	delete(t.missed, inode)
+	return true
 }
 
 // canBeAskedFor reports whether a bind of another generation can mean h.

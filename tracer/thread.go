@@ -43,6 +43,7 @@ type Tracer struct {
 	filesLimit  int                       // how many, before the stale ones are forgotten
 	shunned     map[uint64]*Held          // by inode, sockets that get nothing new of their group
 	bound       map[uint64]bool           // by inode, internet sockets that somebody bound, of datagrams at least
+	missed      map[uint64]int            // how many dumps in a row did not show a socket that is remembered
 	lent        map[uint64]bool           // datagram sockets that hupt gave SO_REUSEPORT
 	chosen      map[Name][]int            // of groups with such, the places of the others
 	stops       map[string]uint64
@@ -100,6 +101,7 @@ func New(o Options) (*Tracer, error) {
 		portZero:   make(map[uint64]bool),
 		shunned:    make(map[uint64]*Held),
 		bound:      make(map[uint64]bool),
+		missed:     make(map[uint64]int),
 		lent:       make(map[uint64]bool),
 		chosen:     make(map[Name][]int),
 		stops:      make(map[string]uint64),

@@ -55,6 +55,22 @@ func isDatagram(pid, fd int) bool {
 	return err == nil && v == unix.SOCK_DGRAM
 }
 
+// receives reports whether descriptor fd of process pid is a datagram socket
+// without a peer. It asks the socket itself.
+func receives(pid, fd int) bool {
+	local, err := takeFD(pid, fd)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(local)
+	n, err := nameOf(local)
+	if err != nil || !n.udp() {
+		return false
+	}
+	_, err = unix.Getpeername(local)
+	return err == unix.ENOTCONN
+}
+
 // servers adds the datagram sockets of hupt's network namespace that may be a
 // server's to those that listen: bound because somebody asked, and without a
 // peer.
@@ -78,7 +94,7 @@ func (t *Tracer) servers(isListening map[uint64]bool) error {
 		isListening[s.Inode] = s.Receives() && t.bound[s.Inode]
 	}
 	for inode := range t.bound {
-		if !live[inode] {
+		if t.lost(inode, live[inode]) {
 			delete(t.bound, inode)
 		}
 	}
