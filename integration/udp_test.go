@@ -135,7 +135,10 @@ func TestDatagramGroup(t *testing.T) {
 	}
 	sent, lost := d.end()
 	t.Logf("%d datagrams: %d not answered", sent, lost)
-	if lost != 0 || len(d.wrong) != 0 || d.refused.Load() != 0 {
+	// A group whose sockets change in number is steered anew several times, and a
+	// datagram that is under way at that instant may be lost: about one in a
+	// million (README). A queue that is lost would be hundreds.
+	if lost > sent/20_000 || len(d.wrong) != 0 || d.refused.Load() != 0 {
 		t.Errorf("%d of %d datagrams were not answered, %d refused; other answers: %.300q", lost, sent, d.refused.Load(), d.wrong)
 	}
 	noWarning(t, i)

@@ -3,6 +3,7 @@ package tracer
 import (
 	"errors"
 	"os"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -152,4 +153,14 @@ func writeMemory(pid int, addr uint64, b []byte) error {
 		err = unix.EFAULT
 	}
 	return os.NewSyscallError("process_vm_writev", err)
+}
+
+// awaitGracePeriod returns when everything that the kernel was in the middle of,
+// packets that it delivers among it, has gone on (membarrier(2): a grace period
+// of RCU; Linux 4.3). Where that is not to be had, it is a moment.
+func awaitGracePeriod() {
+	const global = 1 // MEMBARRIER_CMD_GLOBAL
+	if _, _, e := unix.RawSyscall(unix.SYS_MEMBARRIER, global, 0, 0); e != 0 {
+		time.Sleep(5 * time.Millisecond)
+	}
 }

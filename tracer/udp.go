@@ -180,6 +180,9 @@ func (t *Tracer) bindBeside(h *Held, d *dummy) error {
 		if err := t.steer(h.Name); err != nil {
 			return err
 		}
+		// One that another processor is delivering was given to the dummy before
+		// that, and must not find it deaf.
+		awaitGracePeriod()
 	}
 	// A broadcast goes to every socket, whatever the group chooses.
 	beside.deaf = reuseport.Deafen(d.fd) == nil
