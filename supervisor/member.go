@@ -12,9 +12,11 @@ type member struct {
 	*Supervisor
 	number   int
 	pool     *Pool
-	retiring bool // it was told to finish and go
+	retiring bool          // it was told to finish and go
+	started  chan struct{} // closed when its program was executed
 	serves   chan struct{}
 	ended    chan struct{}
+	begun    bool
 	served   bool
 }
 
@@ -63,6 +65,10 @@ func (m *member) told(e Event) {
 		return // its end is the pool's to tell
 	}
 	e.Process = m.number
+	if e.Kind == EventStarting && !m.begun {
+		m.begun = true
+		close(m.started)
+	}
 	if e.Kind == EventServing && !m.served {
 		m.served = true
 		close(m.serves)

@@ -115,7 +115,7 @@ func (p *Pool) Run() (exitCode int, err error) {
 func (p *Pool) grow() *member {
 	cfg := p.cfg
 	cfg.Pidfile = "" // it is the pool's
-	m := &member{number: p.next, pool: p, serves: make(chan struct{}), ended: make(chan struct{})}
+	m := &member{number: p.next, pool: p, started: make(chan struct{}), serves: make(chan struct{}), ended: make(chan struct{})}
 	cfg.Report = m.told
 	m.Supervisor = newSupervisor(cfg, p.tracer.Branch(), p.program, p.signals)
 	m.Supervisor.member = m

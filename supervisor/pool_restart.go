@@ -102,6 +102,10 @@ func (p *Pool) restartAll(members []*member, o RestartOptions, rolling bool, sub
 
 // restart restarts one member and waits for the decision. Its drain goes on.
 func (m *member) restart(o RestartOptions, drains *sync.WaitGroup) error {
+	select {
+	case <-m.started: // a pool may be restarted before the last of it is there
+	case <-m.ended:
+	}
 	events, cancel, err := m.Supervisor.Restart(o)
 	if err != nil {
 		return err
