@@ -72,7 +72,7 @@ func (m *member) told(e Event) {
 	if e.Kind == EventServing && !m.served {
 		m.served = true
 		close(m.serves)
-		go m.pool.call(m.pool.served)
+		go m.pool.call(m.pool.systemd.served)
 	}
 	m.pool.hub.publish(e)
 }

@@ -159,9 +159,6 @@ func (p *Pool) stop() {
 	p.systemd.say(daemon.SdNotifyStopping)
 }
 
-// served: one of them serves for the first time.
-func (p *Pool) served() { p.systemd.served() }
-
 func (p *Pool) publish(e Event) {
 	e.Time = time.Now()
 	p.hub.publish(e)

@@ -24,13 +24,21 @@ func (p *Pool) Restart(o RestartOptions) (events <-chan Event, cancel func(), er
 	return events, cancel, nil
 }
 
-func (p *Pool) begin(o RestartOptions) (<-chan Event, func(), error) {
-	none := func() {}
+// busy says why nothing can be begun with the pool; nil if something can.
+func (p *Pool) busy() error {
 	switch {
 	case p.stopping || len(p.members) == 0:
-		return nil, none, ErrStopping
+		return ErrStopping
 	case p.work != "":
-		return nil, none, fmt.Errorf("%w: the instance is %s", ErrBusy, p.work)
+		return fmt.Errorf("%w: the instance is %s", ErrBusy, p.work)
+	}
+	return nil
+}
+
+func (p *Pool) begin(o RestartOptions) (<-chan Event, func(), error) {
+	none := func() {}
+	if err := p.busy(); err != nil {
+		return nil, none, err
 	}
 	next := p.program.changed(o)
 	if next != p.program {
@@ -149,14 +157,9 @@ func (p *Pool) Scale(n int) (events <-chan Event, cancel func(), err error) {
 	}
 	err = error(ErrStopping)
 	p.call(func() {
-		switch {
-		case p.stopping || len(p.members) == 0:
-			return
-		case p.work != "":
-			err = fmt.Errorf("%w: the instance is %s", ErrBusy, p.work)
+		if err = p.busy(); err != nil {
 			return
 		}
-		err = nil
 		p.work = "scaling"
 		sub := p.hub.subscribe()
 		events, cancel = follow(&p.hub, sub)
