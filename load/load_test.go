@@ -227,14 +227,32 @@ func TestRefused(t *testing.T) {
 	}
 	l.Close()
 	for _, at := range [][2]string{{"tcp", l.Addr().String()}, {"unix", filepath.Join(t.TempDir(), "none")}} {
-		r := start(t, Options{Network: at[0], Address: at[1], Requests: 10, KeepFailures: 3})
-		r.SetPhase("restart 1: starting")
-		res := r.Wait()
+		res := start(t, Options{Network: at[0], Address: at[1], Requests: 10, KeepFailures: 3}).Wait()
 		if res.ByClass[ClassRefused] != 10 || len(res.First) != 3 || res.First[2].Step != "connect" {
 			t.Errorf("%s: %+v", at[0], res)
 		}
-		if last := res.First[2].Phase; last != "restart 1: starting" {
-			t.Errorf("phase %q", last)
+	}
+}
+
+// TestPhaseOfFailure: a failure is of the phase in which it ended.
+func TestPhaseOfFailure(t *testing.T) {
+	begun := make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		<-begun
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	defer s.Close()
+	r := start(t, Options{Address: hostOf(s.URL), Clients: 2, Requests: 4, KeepFailures: 4})
+	const phase = "restart 1: starting"
+	r.SetPhase(phase)
+	close(begun)
+	res := r.Wait()
+	if len(res.First) != 4 {
+		t.Errorf("%+v", res)
+	}
+	for _, f := range res.First {
+		if f.Phase != phase {
+			t.Errorf("phase %q: %v", f.Phase, f)
 		}
 	}
 }
