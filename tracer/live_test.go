@@ -19,6 +19,13 @@ func TestMain(m *testing.M) {
 	if stage2.Requested() {
 		stage2.Main()
 	}
+	if len(os.Args) > 1 && os.Args[1] == movesArg {
+		if err := moveStacks(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
 }
 

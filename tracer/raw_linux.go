@@ -27,6 +27,17 @@ func ptrace(what string, request int, tid int, addr, data uintptr) error {
 	return nil
 }
 
+// ptraceAt is ptrace for requests whose data is an address of ours. The pointer
+// becomes a number in the call itself and not before: the number would not
+// follow a stack that is moved on the way to the call, and the kernel would
+// write where the variable was.
+func ptraceAt(what string, request int, tid int, addr uintptr, data unsafe.Pointer) error {
+	if _, _, e := unix.RawSyscall6(unix.SYS_PTRACE, uintptr(request), uintptr(tid), addr, uintptr(data), 0, 0); e != 0 {
+		return os.NewSyscallError("ptrace("+what+")", e)
+	}
+	return nil
+}
+
 // gone reports whether err says that a task, its memory or its descriptors are
 // not there any more.
 func gone(err error) bool {
@@ -63,7 +74,7 @@ func contToSyscall(tid int, sig unix.Signal) error {
 
 func eventMessage(tid int) (int, error) {
 	var msg uint64
-	err := ptrace("PTRACE_GETEVENTMSG", unix.PTRACE_GETEVENTMSG, tid, 0, uintptr(unsafe.Pointer(&msg)))
+	err := ptraceAt("PTRACE_GETEVENTMSG", unix.PTRACE_GETEVENTMSG, tid, 0, unsafe.Pointer(&msg))
 	return int(msg), err
 }
 
@@ -71,12 +82,12 @@ func eventMessage(tid int) (int, error) {
 // its time (ppoll, sigsuspend), it is the mask to come back to.
 func sigmask(tid int) (uint64, error) {
 	var m uint64
-	err := ptrace("PTRACE_GETSIGMASK", unix.PTRACE_GETSIGMASK, tid, 8, uintptr(unsafe.Pointer(&m)))
+	err := ptraceAt("PTRACE_GETSIGMASK", unix.PTRACE_GETSIGMASK, tid, 8, unsafe.Pointer(&m))
 	return m, err
 }
 
 func setSigmask(tid int, m uint64) error {
-	return ptrace("PTRACE_SETSIGMASK", unix.PTRACE_SETSIGMASK, tid, 8, uintptr(unsafe.Pointer(&m)))
+	return ptraceAt("PTRACE_SETSIGMASK", unix.PTRACE_SETSIGMASK, tid, 8, unsafe.Pointer(&m))
 }
 
 // siginfo is the head of siginfo_t, as sigaction(2) gives it.
@@ -97,7 +108,7 @@ const (
 
 func signalInfo(tid int) (siginfo, error) {
 	var si siginfo
-	err := ptrace("PTRACE_GETSIGINFO", unix.PTRACE_GETSIGINFO, tid, 0, uintptr(unsafe.Pointer(&si)))
+	err := ptraceAt("PTRACE_GETSIGINFO", unix.PTRACE_GETSIGINFO, tid, 0, unsafe.Pointer(&si))
 	return si, err
 }
 
@@ -126,7 +137,7 @@ const (
 func getSyscallInfo(tid int) (syscallInfo, error) {
 	var si syscallInfo
 	const request = 0x420e // PTRACE_GET_SYSCALL_INFO
-	err := ptrace("PTRACE_GET_SYSCALL_INFO", request, tid, unsafe.Sizeof(si), uintptr(unsafe.Pointer(&si)))
+	err := ptraceAt("PTRACE_GET_SYSCALL_INFO", request, tid, unsafe.Sizeof(si), unsafe.Pointer(&si))
 	return si, err
 }
 
