@@ -12,6 +12,8 @@ import (
 var (
 	portsMu sync.Mutex
 	given   = map[int]bool{}
+
+	reserved []net.Listener // never closed
 )
 
 // freePort returns a TCP port of the loopback that nothing uses. It is below
@@ -30,7 +32,7 @@ func freePort(t testing.TB) int {
 	defer portsMu.Unlock()
 	for range 1000 {
 		port := 10000 + rand.IntN(low-10000)
-		if given[port] || !bindable("127.0.0.1", port) || !bindable("::1", port) {
+		if given[port] || !bindable("127.0.0.1", port) || !bindable("::1", port) || !reserve(port) {
 			continue
 		}
 		given[port] = true
@@ -38,6 +40,16 @@ func freePort(t testing.TB) int {
 	}
 	t.Fatal("no free port found")
 	return 0
+}
+
+// reserve keeps a port from other suites that run at the same time, for as long
+// as this process lives: an abstract Unix socket is nobody's file.
+func reserve(port int) bool {
+	l, err := net.Listen("unix", fmt.Sprintf("@hupt-test-port-%d", port))
+	if err == nil {
+		reserved = append(reserved, l)
+	}
+	return err == nil
 }
 
 func bindable(host string, port int) bool {
