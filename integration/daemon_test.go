@@ -222,9 +222,9 @@ func TestWaitChildren(t *testing.T) {
 // TestKillAtExit: with it, the program dies with hupt.
 func TestKillAtExit(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"go", "c-prefork"} {
-		s := newSite(t, named(name))
-		i := start(s, "--kill-at-exit")
+	for _, c := range [][]string{{"go"}, {"c-prefork"}, {"go", "--exec"}, {"c-prefork", "--exec"}} {
+		s := newSite(t, named(c[0]))
+		i := start(s, append(c[1:], "--kill-at-exit")...)
 		s.deploy("v1")
 		i.restart("--wait-drained")
 		pids := i.serving().PIDs
@@ -242,9 +242,18 @@ func TestKillAtExit(t *testing.T) {
 }
 
 // TestStdinFile: a standard input that is a file is read by each generation from
-// where it stood at launch; the output goes on where it was.
+// where it stood at launch, however it is started; the output goes on where it
+// was.
 func TestStdinFile(t *testing.T) {
-	t.Parallel()
+	for _, flags := range append([]string{"--order=start-first"}, modeFlags...) {
+		t.Run(strings.Trim(flags, "-"), func(t *testing.T) {
+			t.Parallel()
+			stdinFile(t, flags)
+		})
+	}
+}
+
+func stdinFile(t *testing.T, flags ...string) {
 	s := newSite(t, named("c-threads"))
 	message := filepath.Join(s.dir, "message")
 	if err := os.WriteFile(message, []byte("skipped\nfirst line\nsecond line\n"), 0o644); err != nil {
@@ -257,7 +266,7 @@ func TestStdinFile(t *testing.T) {
 	defer f.Close()
 	f.Seek(int64(len("skipped\n")), 0)
 	argv := append([]string{"/bin/sh", "-c", `cat; exec "$@"`, "sh"}, s.argv()...)
-	i := launchAt(t, s.dir, launch{argv: argv, env: s.env(), stdin: f})
+	i := launchAt(t, s.dir, launch{flags: flags, argv: argv, env: s.env(), stdin: f})
 	s.awaitAnswer()
 	for n := 1; n <= 3; n++ {
 		s.deploy(fmt.Sprintf("v%d", n))

@@ -376,3 +376,46 @@ func TestExecRefused(t *testing.T) {
 	i.restart("--order", "start-first")
 	newLineage(i).isNew(s, "v1")
 }
+
+// TestExecWith: --exec beside the flags that concern more than one process.
+func TestExecWith(t *testing.T) {
+	t.Run("multi", func(t *testing.T) {
+		t.Parallel()
+		s, i := pool(t, "c-threads", 3, "--exec")
+		run := begin(t, paced(s))
+		before := i.serve(3)
+		for n, args := range [][]string{{}, {"--rolling"}, {"--wait-drained"}} {
+			version := fmt.Sprintf("v%d", n+1)
+			s.deploy(version)
+			i.restart(args...)
+			after := i.serve(3)
+			if !slices.Equal(before, after) {
+				t.Errorf("the pids were %v and are %v", before, after)
+			}
+			i.versions(s, after, version)
+		}
+		noneFailed(t, "a pool whose processes keep their pids", run.Stop())
+	})
+	t.Run("wait-children", func(t *testing.T) {
+		t.Parallel()
+		s := newSite(t, named("c-prefork"))
+		i := start(s, "--exec", "--wait-children")
+		run := begin(t, paced(s))
+		pid := i.serving().PID
+		for n := range 3 {
+			before := i.serving().PIDs
+			version := fmt.Sprintf("v%d", n+1)
+			s.deploy(version)
+			i.restart()
+			for _, old := range before {
+				if old != pid && slices.Contains(i.programs(), old) {
+					t.Errorf("%s: %s is left", version, describe(old))
+				}
+			}
+			if who := s.awaitAnswer(); who.version != version || i.serving().PID != pid {
+				t.Errorf("%+v answers; pid %d serves, it was %d", who, i.serving().PID, pid)
+			}
+		}
+		noneFailed(t, "a program with children that keeps its pid", run.Stop())
+	})
+}

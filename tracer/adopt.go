@@ -112,16 +112,11 @@ func (t *Tracer) offerFor(k *task, fd int, at Name) *offer {
 	if !open || !handed(at.Family) {
 		return nil
 	}
-	local, err := takeFD(k.proc.pid, fd)
-	if err != nil {
+	want, local, ok := asksFor(k.proc.pid, fd, at)
+	if !ok {
 		return nil
 	}
-	defer unix.Close(local)
-	want, err := kindOf(local)
-	if err != nil || want.Family != at.Family {
-		return nil
-	}
-	want.Address, want.Path = at.Address, at.Path
+	unix.Close(local)
 	for _, o := range g.offers {
 		if !o.taken && o.held.matches(want) {
 			return o
@@ -135,6 +130,22 @@ func (t *Tracer) offerFor(k *task, fd int, at Name) *offer {
 		}
 	}
 	return nil
+}
+
+// asksFor is the whole name that a bind of descriptor fd to the address of at asks
+// for. local is a duplicate of the descriptor, for the caller to close.
+func asksFor(pid, fd int, at Name) (want Name, local int, ok bool) {
+	local, err := takeFD(pid, fd)
+	if err != nil {
+		return Name{}, -1, false
+	}
+	want, err = kindOf(local)
+	if err != nil || want.Family != at.Family {
+		unix.Close(local)
+		return Name{}, -1, false
+	}
+	want.Address, want.Path = at.Address, at.Path
+	return want, local, true
 }
 
 func (h *Held) matches(want Name) bool {

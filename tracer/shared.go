@@ -25,7 +25,7 @@ const bindTick = time.Millisecond
 // whether the task was given another process's socket; if not, the bind is to
 // be made.
 func (t *Tracer) shareName(k *task, si syscallInfo, inode uint64, at Name) bool {
-	want, ok := t.wantedName(k.proc.pid, int(int32(si.Args[0])), at)
+	want, ok := wantedName(k.proc.pid, int(int32(si.Args[0])), at)
 	return ok && t.shareSocket(k, si, inode, want)
 }
 
@@ -123,20 +123,15 @@ func (t *Tracer) noteUnlink(k *task) {
 
 // wantedName is the whole name that a bind of descriptor fd asks for, and sets
 // SO_REUSEPORT. A duplicate will do: the option is the socket's.
-func (t *Tracer) wantedName(pid, fd int, at Name) (Name, bool) {
-	local, err := takeFD(pid, fd)
-	if err != nil {
+func wantedName(pid, fd int, at Name) (Name, bool) {
+	want, local, ok := asksFor(pid, fd, at)
+	if !ok {
 		return Name{}, false
 	}
 	defer unix.Close(local)
-	want, err := kindOf(local)
-	if err != nil || want.Family != at.Family {
-		return Name{}, false
-	}
 	if want.Family != unix.AF_UNIX {
 		unix.SetsockoptInt(local, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
 	}
-	want.Address, want.Path = at.Address, at.Path
 	return want, true
 }
 
