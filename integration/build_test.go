@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 	// A victim may leave orphans: they must come to us, not to init, so that
 	// leftovers can be reaped and are not taken for running.
 	becomeSubreaper()
+	go reapOrphans()
 	os.Exit(run(m))
 }
 

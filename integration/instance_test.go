@@ -298,10 +298,13 @@ func (i *instance) serving() supervisor.GenerationStatus {
 // await polls until cond holds, and fails the test if it does not in time.
 func await(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	// Many conditions run hupt, which would keep a processor busy.
+	pause := 10 * time.Millisecond
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(pause) {
 		if cond() {
 			return
 		}
+		pause = min(pause*5/4, 100*time.Millisecond)
 	}
 	t.Fatalf("not within %v: %s", patience, what)
 }

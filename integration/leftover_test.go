@@ -97,6 +97,33 @@ func reap(pid int) {
 	unix.Wait4(pid, nil, unix.WNOHANG, nil)
 }
 
+// reapOrphans takes the ends of the descendants of victims, which become ours
+// when their parents end: by the hundred, they would make every look at /proc
+// slow. Those that os/exec waits for are zombies for a moment only.
+func reapOrphans() {
+	const moment = 2 * time.Second
+	before := map[int]bool{}
+	for ; ; time.Sleep(moment) {
+		zombies := map[int]bool{}
+		entries, _ := os.ReadDir("/proc")
+		for _, e := range entries {
+			pid, err := strconv.Atoi(e.Name())
+			if err != nil {
+				continue
+			}
+			if state, _ := statOf(pid); state != "Z" || statusField(pid, "PPid") != strconv.Itoa(os.Getpid()) {
+				continue
+			}
+			if before[pid] {
+				reap(pid)
+			} else {
+				zombies[pid] = true
+			}
+		}
+		before = zombies
+	}
+}
+
 // describe says what a process is, for a message.
 func describe(pid int) string {
 	cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
