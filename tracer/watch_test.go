@@ -9,7 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What a program waits on is read here from the memory of this process.
+// What a program waits on is read here from the memory of this process, from
+// where it stays: a stack may be moved on the way.
+var inMemory any
 
 func TestPollFDs(t *testing.T) {
 	set := []unix.PollFd{
@@ -18,6 +20,7 @@ func TestPollFDs(t *testing.T) {
 		{Fd: -1, Events: unix.POLLIN}, // ignored by poll(2), and no descriptor of anything
 		{Fd: 5, Events: unix.POLLIN | unix.POLLPRI, Revents: unix.POLLIN},
 	}
+	inMemory = &set[0]
 	addr := uint64(uintptr(unsafe.Pointer(&set[0])))
 	if got := pollFDs(os.Getpid(), addr, uint64(len(set))); !slices.Equal(got, []int{3, -1, 5}) {
 		t.Error(got)
@@ -37,6 +40,7 @@ func TestSelectFDs(t *testing.T) {
 	for _, fd := range []int{0, 7, 63, 64, 200} {
 		set.Set(fd)
 	}
+	inMemory = &set
 	addr := uint64(uintptr(unsafe.Pointer(&set)))
 	if got := selectFDs(os.Getpid(), addr, 201); !slices.Equal(got, []int{0, 7, 63, 64, 200}) {
 		t.Error(got)
