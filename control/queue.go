@@ -43,7 +43,7 @@ func (q *queue) push(e supervisor.Event) {
 		return
 	}
 	if last := len(q.events) - 1; last >= 0 && e.Kind == supervisor.EventDraining &&
-		q.events[last].Kind == e.Kind && q.events[last].Generation == e.Generation {
+		q.events[last].Kind == e.Kind && q.events[last].Process == e.Process && q.events[last].Generation == e.Generation {
 		q.events[last] = e // of a count only the newest matters
 	} else if len(q.events) == maxQueue {
 		q.events, q.err = nil, errTooSlow
