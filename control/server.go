@@ -54,13 +54,13 @@ func (s *Server) Path() string { return s.listener.Addr().String() }
 // Serve answers on a goroutine of its own, until Close. Call it once.
 func (s *Server) Serve(instance supervisor.Restarter) {
 	s.instance = instance
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/status", s.status)
-	mux.HandleFunc("POST /v1/restart", s.restart)
-	mux.HandleFunc("POST /v1/stop", s.stop)
-	mux.HandleFunc("POST /v1/scale", s.scale)
 	s.http = &http.Server{
-		Handler:           sameUser(mux),
+		Handler: sameUser(routes{
+			"/v1/status":  {http.MethodGet, s.status},
+			"/v1/restart": {http.MethodPost, s.restart},
+			"/v1/stop":    {http.MethodPost, s.stop},
+			"/v1/scale":   {http.MethodPost, s.scale},
+		}),
 		ConnContext:       withPeer,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       time.Minute,
@@ -84,6 +84,26 @@ func (s *Server) Close() {
 	defer cancel()
 	if s.http.Shutdown(ctx) != nil {
 		s.http.Close()
+	}
+}
+
+// routes is what is served, by path. http.ServeMux answers what it does not
+// know in plain text, and a path that is not clean by a redirection.
+type routes map[string]struct {
+	method string
+	serve  http.HandlerFunc
+}
+
+// ServeHTTP is http.Handler.
+func (t routes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch route, ok := t[r.URL.Path]; {
+	case !ok:
+		fail(w, http.StatusNotFound, failure{fmt.Sprintf("there is no %s here", r.URL.Path), "no_such_path"})
+	case r.Method != route.method && (r.Method != http.MethodHead || route.method != http.MethodGet):
+		w.Header().Set("Allow", route.method)
+		fail(w, http.StatusMethodNotAllowed, failure{fmt.Sprintf("%s takes %s, not %s", r.URL.Path, route.method, r.Method), "bad_method"})
+	default:
+		route.serve(w, r)
 	}
 }
 

@@ -2,10 +2,12 @@ package control
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -164,6 +166,46 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestUnknownRequests: what is not served is refused in the shape of all
+// failures.
+func TestUnknownRequests(t *testing.T) {
+	i := start(t, shortTemp(t), os.Getpid(), newFake())
+	client := &http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true, DialContext: i.dial},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	for _, c := range []struct {
+		method, path string
+		status       int
+		code, allow  string
+	}{
+		{"GET", "/v1/nosuch", 404, "no_such_path", ""},
+		{"POST", "/", 404, "no_such_path", ""},
+		{"GET", "//v1/status", 404, "no_such_path", ""},
+		{"GET", "/v1/restart", 405, "bad_method", "POST"},
+		{"PUT", "/v1/status", 405, "bad_method", "GET"},
+		{"HEAD", "/v1/status", 200, "", ""},
+	} {
+		request, err := http.NewRequestWithContext(t.Context(), c.method, "http://hupt"+c.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var f failure
+		if c.code != "" {
+			err = json.NewDecoder(response.Body).Decode(&f)
+		}
+		response.Body.Close()
+		if err != nil || response.StatusCode != c.status || f.Code != c.code || (f.Error == "") != (c.code == "") ||
+			response.Header.Get("Content-Type") != "application/json" || response.Header.Get("Allow") != c.allow {
+			t.Errorf("%s %s: %s, %+v, %v", c.method, c.path, response.Status, f, err)
+		}
+	}
+}
+
 func TestClientVanishes(t *testing.T) {
 	f := newFake()
 	i := start(t, shortTemp(t), os.Getpid(), f)
@@ -291,8 +333,11 @@ func TestDrainCountsAreFolded(t *testing.T) {
 		q.push(supervisor.Event{Kind: supervisor.EventDraining, Generation: 1, Connections: n})
 	}
 	q.push(supervisor.Event{Kind: supervisor.EventDraining, Generation: 2, Connections: 7})
+	// Of a pool each process has a generation 2.
+	q.push(supervisor.Event{Kind: supervisor.EventDraining, Process: 1, Generation: 2, Connections: 8})
+	q.push(supervisor.Event{Kind: supervisor.EventDraining, Process: 2, Generation: 2, Connections: 9})
 	q.end(io.EOF)
-	for _, want := range []int{2*maxQueue - 1, 7} {
+	for _, want := range []int{2*maxQueue - 1, 7, 8, 9} {
 		if e, err := q.pop(t.Context()); err != nil || e.Connections != want {
 			t.Errorf("got %+v, %v, want %d", e, err, want)
 		}
