@@ -35,28 +35,32 @@ const (
 // exitCodes is the table that the help and the README show.
 var exitCodes = []struct{ code, commands, means string }{
 	{"0", "all", "done; of restart: the new version serves"},
-	{"1", "restart, rollback", "it failed; the old version serves on"},
+	{"1", "restart, rollback, scale", "it failed; what served before serves on"},
 	{"1", "doctor", "something that hupt can't do without is missing"},
-	{"2", "all", "wrong usage"},
-	{"3", "restart, status, stop", "no such instance or process"},
-	{"4", "restart, status, stop", "several instances match"},
-	{"5", "restart, status, stop", "it belongs to someone else"},
-	{"6", "restart", "a restart is in progress, or the instance is stopping"},
-	{"7", "restart, status, stop", "the instance does not answer, or its control socket is gone"},
+	{"2", "all but smoke", "wrong usage"},
+	{"3", "restart, rollback, scale, status, stop", "no such instance or process"},
+	{"4", "restart, rollback, scale, status, stop", "several instances match"},
+	{"5", "restart, rollback, scale, status, stop", "it belongs to someone else"},
+	{"6", "restart, rollback, scale", "a restart is in progress, or the instance is stopping"},
+	{"7", "restart, rollback, scale, status, stop", "the instance does not answer, or its control socket is gone"},
 	{"0-5", "smoke", "passed; a check failed; never ready; the server died; ptrace is forbidden; wrong usage"},
 	{"120", "run", "ptrace is forbidden here"},
 	{"121", "run", "seccomp filters are not available here"},
-	{"125", "all", "another failure of hupt itself; of run: a hook refused the first start"},
+	{"125", "all but smoke", "another failure of hupt itself; of run: a hook refused the first start"},
 	{"126", "run", "the command is not executable"},
 	{"127", "run", "the command was not found"},
-	{"130", "restart, stop", "interrupted; what was begun goes on"},
+	{"130", "restart, rollback, scale, stop", "interrupted; what was begun goes on"},
 	{"other", "run", "the program's own; 128+n if signal n ended it"},
 }
 
 func writeExitCodes(w io.Writer) {
 	fmt.Fprintln(w, "Exit codes:")
+	width := 0
 	for _, e := range exitCodes {
-		fmt.Fprintf(w, "  %-5s  %-21s  %s\n", e.code, e.commands, e.means)
+		width = max(width, len(e.commands))
+	}
+	for _, e := range exitCodes {
+		fmt.Fprintf(w, "  %-5s  %-*s  %s\n", e.code, width, e.commands, e.means)
 	}
 }
 
