@@ -89,6 +89,9 @@ func (s *Supervisor) report(r generation.Report) {
 	if g := s.gens[r.N]; g != nil && e.Kind == EventStarting {
 		e.Reason = g.again
 	}
+	if e.Kind == EventFailed && r.N == 0 {
+		e.Source = FailedRevive // all others are about a generation
+	}
 	if r.Kind == string(EventReviving) {
 		e.After = r.After.Seconds()
 	} else if !r.Since.IsZero() {

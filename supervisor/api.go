@@ -31,8 +31,8 @@ const (
 	EventKilled    EventKind = "killed"    // it outlived kill-after and was sent SIGKILL
 	EventGone      EventKind = "gone"      // its last process has ended; Cut connections were lost
 
-	EventFailed  EventKind = "failed"  // the restart failed: Reason says why; the serving generation serves on
-	EventResumed EventKind = "resumed" // a quiesced generation accepts again (rollback after the quiesce)
+	EventFailed  EventKind = "failed"  // the restart failed: Reason says why; the serving generation serves on. Or a scale did, or a revival
+	EventResumed EventKind = "resumed" // a quiesced generation accepts again (rollback after the quiesce, or the one after it died while it drained)
 
 	EventRetry    EventKind = "retry"    // what served before a failed restart could not be started again, for Reason, and will be; connections wait
 	EventScaled   EventKind = "scaled"   // the pool has Processes now
@@ -41,6 +41,13 @@ const (
 	EventStopped EventKind = "stopped" // the last generation ended: the instance ends with ExitCode
 	EventOutput  EventKind = "output"  // a line that a hook printed: Reason; Source says which hook
 	EventWarning EventKind = "warning" // something to know that is not a failure; Reason tells
+)
+
+// What an EventFailed is about that is about no generation, as its Source says.
+const (
+	FailedRestart = "restart" // of a pool
+	FailedScale   = "scale"
+	FailedRevive  = "revive" // the program is not started again
 )
 
 // Event is one thing that happened in an instance, told as it happens.
@@ -60,7 +67,7 @@ type Event struct {
 	Processes   int       `json:"processes,omitempty"` // of EventScaled and a pool's EventConfirmed: how many
 	ExitCode    int       `json:"exit_code,omitempty"` // of EventStopped
 	Reason      string    `json:"reason,omitempty"`
-	Source      string    `json:"source,omitempty"` // of EventOutput
+	Source      string    `json:"source,omitempty"` // of EventOutput, and of an EventFailed without a generation
 	// LastCall is, of EventStopped, the last system call of the program that
 	// was seen to fail, if it never served: "bind 127.0.0.1:80: permission denied".
 	LastCall string `json:"last_call,omitempty"`
@@ -120,7 +127,7 @@ type Status struct {
 	Dir         string             `json:"dir"`
 	Started     time.Time          `json:"started"`
 	Processes   int                `json:"processes,omitempty"` // of a pool, that it is to have
-	State       string             `json:"state"`               // "running", "restarting", "scaling", "stopping"
+	State       string             `json:"state"`               // "running", "restarting", "recovering", "reviving", "scaling", "stopping"
 	Restarts    int                `json:"restarts"`            // that succeeded
 	Rollbacks   int                `json:"rollbacks"`           // restarts that failed
 	Cut         int                `json:"cut"`                 // connections lost at a hammer, ever
@@ -133,7 +140,7 @@ type Status struct {
 type GenerationStatus struct {
 	Process     int            `json:"process,omitempty"` // of a pool, whose generation it is
 	Number      int            `json:"number"`
-	State       string         `json:"state"` // "starting", "serving", "draining", "stopping"
+	State       string         `json:"state"` // "starting", "ready", "serving", "draining", "stopping"
 	PID         int            `json:"pid"`   // its first process, or the one that took its place
 	PIDs        []int          `json:"pids"`
 	Started     time.Time      `json:"started"`

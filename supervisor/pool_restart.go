@@ -82,7 +82,7 @@ func (p *Pool) restartAll(members []*member, o RestartOptions, rolling bool, sub
 		}
 	}
 	if len(why) > 0 {
-		e.Kind, e.Processes, e.Reason = EventFailed, 0, strings.Join(why, "; ")
+		e.Kind, e.Processes, e.Source, e.Reason = EventFailed, 0, FailedRestart, strings.Join(why, "; ")
 	}
 	p.call(func() {
 		p.work = ""
@@ -202,7 +202,7 @@ func (p *Pool) scale(n int, sub *subscriber) {
 	p.call(func() {
 		p.work = ""
 		if err != nil {
-			p.publish(Event{Kind: EventFailed, Reason: fmt.Sprintf("scale to %d: %v", n, err)})
+			p.publish(Event{Kind: EventFailed, Source: FailedScale, Reason: fmt.Sprintf("scale to %d: %v", n, err)})
 			return
 		}
 		p.cfg.Multi = n

@@ -84,7 +84,7 @@ func TestReviveGivesUp(t *testing.T) {
 		}
 		r.fakeTracer.end(n, unix.WaitStatus(n<<8))
 	}
-	if e := r.await(EventFailed); !strings.Contains(e.Reason, "the program ended 3 times in a row") {
+	if e := r.await(EventFailed); !strings.Contains(e.Reason, "the program ended 3 times in a row") || e.Source != FailedRevive {
 		t.Errorf("%+v", e)
 	}
 	if code, _ := r.finish(); code != 3 {

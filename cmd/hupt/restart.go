@@ -185,6 +185,9 @@ func watchRestart(next func() (supervisor.Event, error), tell *teller, drained b
 				return nil
 			}
 		case supervisor.EventFailed:
+			if e.Source == supervisor.FailedRevive {
+				continue // not the restart; what follows is the end
+			}
 			return fmt.Errorf("%w: %s", errRestartFailed, e.Reason)
 		case supervisor.EventStopped:
 			return fmt.Errorf("%w: %s", errRestartFailed, describe(e))

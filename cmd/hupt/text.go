@@ -57,10 +57,7 @@ func describe(e supervisor.Event) string {
 		}
 		return fmt.Sprintf("%s is gone%s", generation, after(e))
 	case supervisor.EventFailed:
-		if e.Generation == 0 {
-			return "restart failed: " + printable(e.Reason)
-		}
-		return fmt.Sprintf("%s failed: %s", generation, printable(e.Reason))
+		return failed(e, generation)
 	case supervisor.EventRetry:
 		return fmt.Sprintf("the version before could not be started again: %s; connections wait", printable(e.Reason))
 	case supervisor.EventResumed:
@@ -82,6 +79,23 @@ func describe(e supervisor.Event) string {
 		return "warning: " + printable(e.Reason)
 	}
 	return printable(strings.TrimSpace(fmt.Sprintf("%s: %s %s", generation, e.Kind, e.Reason)))
+}
+
+// failed says what failed: a generation, or, if the event is of none, what its
+// source says.
+func failed(e supervisor.Event, generation string) string {
+	reason := printable(e.Reason)
+	switch {
+	case e.Generation != 0:
+		return fmt.Sprintf("%s failed: %s", generation, reason)
+	case e.Source == supervisor.FailedScale:
+		return "scale failed: " + reason
+	case e.Source == supervisor.FailedRevive && e.Process != 0:
+		return fmt.Sprintf("process %d: %s", e.Process, reason)
+	case e.Source == supervisor.FailedRevive:
+		return reason
+	}
+	return "restart failed: " + reason
 }
 
 // left is how many connections a drain has left, and in what state they are.

@@ -183,6 +183,21 @@ func errorText(err error) string {
 	return err.Error()
 }
 
+// TestDescribeFailed: what is said to have failed is what did.
+func TestDescribeFailed(t *testing.T) {
+	for want, e := range map[string]supervisor.Event{
+		"generation 3 failed: x":                                {Generation: 3, Reason: "x"},
+		"process 2, generation 3 failed: x":                     {Process: 2, Generation: 3, Reason: "x"},
+		"restart failed: process 2: x":                          {Source: supervisor.FailedRestart, Reason: "process 2: x"},
+		"scale failed: scale to 3: process 4 ended":             {Source: supervisor.FailedScale, Reason: "scale to 3: process 4 ended"},
+		"the program ended 2 times in a row (--revive-max)":     {Source: supervisor.FailedRevive, Reason: "the program ended 2 times in a row (--revive-max)"},
+		"process 2: the program ended 2 times in a row (--xyz)": {Process: 2, Source: supervisor.FailedRevive, Reason: "the program ended 2 times in a row (--xyz)"},
+	} {
+		e.Kind = supervisor.EventFailed
+		same(t, describe(e), want)
+	}
+}
+
 func TestReporterLevels(t *testing.T) {
 	events := []supervisor.Event{
 		{Kind: supervisor.EventStarting, Generation: 2, PID: 9},
