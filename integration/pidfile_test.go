@@ -69,7 +69,7 @@ func TestPidfileRefused(t *testing.T) {
 	s := newSite(t, named("c-threads"))
 	for _, flag := range []string{"--pidfile", "--program-pidfile"} {
 		i := launchAt(t, s.dir, launch{argv: s.argv(), flags: []string{flag, "nosuch/dir/pid"}})
-		if code := i.exitCode(); code != 2 || !strings.Contains(i.tail(), "hupt: bad options: the pidfile can't be written") {
+		if code := i.exitCode(); code != 2 || !strings.Contains(i.tail(), "hupt: the pidfile can't be written") {
 			t.Errorf("%s: exit code %d\n%s", flag, code, i.tail())
 		}
 	}

@@ -182,9 +182,9 @@ func (s *Supervisor) hooksOfQuiesced(ev generation.Event) {
 func (h Hook) Validate() error {
 	switch {
 	case !slices.Contains(HookEvents, h.Event):
-		return fmt.Errorf("%w: there is no event %q; there are %v", ErrHook, h.Event, HookEvents)
+		return fmt.Errorf("there is no event %q; there are %v", h.Event, HookEvents)
 	case h.Command == "":
-		return fmt.Errorf("%w %s: no command", ErrHook, h.Event)
+		return errors.New("no command")
 	}
 	return nil
 }

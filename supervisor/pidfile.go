@@ -25,15 +25,15 @@ func (p *pidfile) claim() error {
 		return nil
 	}
 	if pid := readPid(p.path); pid > 0 && pid != os.Getpid() && isHupt(pid) {
-		return fmt.Errorf("%w: pidfile %s is that of hupt %d, which runs", ErrBadOptions, p.path, pid)
+		return badOptions("pidfile %s is that of hupt %d, which runs", p.path, pid)
 	}
 	tmp, err := p.create(0)
 	if err != nil {
-		return fmt.Errorf("%w: the pidfile can't be written: %w", ErrBadOptions, err)
+		return badOptions("the pidfile can't be written: %w", err)
 	}
 	os.Remove(tmp)
 	if fi, err := os.Lstat(p.path); err == nil && fi.IsDir() {
-		return fmt.Errorf("%w: pidfile %s is a directory", ErrBadOptions, p.path)
+		return badOptions("pidfile %s is a directory", p.path)
 	}
 	return nil
 }

@@ -93,7 +93,7 @@ func TestPidfileRefused(t *testing.T) {
 	} {
 		for range 2 {
 			r := begin(t, func(c *Config, _ *fakeTracer) { c.Pidfile = path })
-			if code, err := r.finish(); code != exitInternal || !errors.Is(err, ErrBadOptions) || !strings.Contains(err.Error(), want) {
+			if code, err := r.finish(); code != exitInternal || !errors.Is(err, ErrBadOptions) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), ErrBadOptions.Error()) {
 				t.Errorf("%s: %d, %v", path, code, err)
 			}
 			r.never("launch 1")

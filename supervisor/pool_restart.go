@@ -153,7 +153,7 @@ func (s *Supervisor) current() (p *program) {
 // process that is to go finishes its connections first.
 func (p *Pool) Scale(n int) (events <-chan Event, cancel func(), err error) {
 	if n < 1 || n > MaxProcesses {
-		return nil, func() {}, fmt.Errorf("%w: the number of processes must be from 1 to %d, not %d", ErrBadOptions, MaxProcesses, n)
+		return nil, func() {}, badOptions("the number of processes must be from 1 to %d, not %d", MaxProcesses, n)
 	}
 	err = error(ErrStopping)
 	p.call(func() {

@@ -19,6 +19,16 @@ var (
 	ErrBadOptions = errors.New("bad options")
 )
 
+// optionsError is an ErrBadOptions whose words say it all.
+type optionsError struct{ error }
+
+func badOptions(format string, args ...any) error { return optionsError{fmt.Errorf(format, args...)} }
+
+// Is is for errors.Is.
+func (optionsError) Is(target error) bool { return target == ErrBadOptions }
+
+func (e optionsError) Unwrap() error { return e.error }
+
 // program is what a launch executes. It is never changed, only replaced.
 type program struct {
 	command []string
@@ -33,29 +43,29 @@ const maxHistory = 16
 func (o RestartOptions) Validate() error {
 	for _, kv := range o.Env {
 		if name, _, ok := strings.Cut(kv, "="); !ok || name == "" {
-			return fmt.Errorf("%w: %q in the environment is not NAME=VALUE", ErrBadOptions, kv)
+			return badOptions("%q in the environment is not NAME=VALUE", kv)
 		}
 	}
 	for _, name := range o.Unset {
 		if name == "" || strings.Contains(name, "=") {
-			return fmt.Errorf("%w: %q is not the name of an environment variable", ErrBadOptions, name)
+			return badOptions("%q is not the name of an environment variable", name)
 		}
 	}
 	for _, word := range slices.Concat(o.Command, o.Env, o.Unset, []string{o.Dir}) {
 		if strings.Contains(word, "\x00") {
-			return fmt.Errorf("%w: %q has a zero byte in it", ErrBadOptions, word)
+			return badOptions("%q has a zero byte in it", word)
 		}
 	}
 	if !slices.Contains([]Mode{"", StartFirst, StopFirst, Exec}, o.Mode) {
-		return fmt.Errorf("%w: the mode %q is none of start-first, stop-first and exec", ErrBadOptions, o.Mode)
+		return badOptions("the mode %q is none of start-first, stop-first and exec", o.Mode)
 	}
 	switch {
 	case o.Dir != "" && !strings.HasPrefix(o.Dir, "/"):
-		return fmt.Errorf("%w: the directory %q is not an absolute path", ErrBadOptions, o.Dir)
+		return badOptions("the directory %q is not an absolute path", o.Dir)
 	case len(o.Command) > 0 && o.Command[0] == "":
-		return fmt.Errorf("%w: the command is empty", ErrBadOptions)
+		return badOptions("the command is empty")
 	case o.Rollback && (len(o.Command)+len(o.Env)+len(o.Unset) > 0 || o.Dir != ""):
-		return fmt.Errorf("%w: a rollback takes the command before as it was", ErrBadOptions)
+		return badOptions("a rollback takes the command before as it was")
 	}
 	return nil
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
+	"regexp"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -156,7 +158,39 @@ func usageError(err error, args []string) error {
 	if len(args) == 0 {
 		return usagef("no command given; see: hupt --help")
 	}
-	return usagef("%w; see: %s --help", err, command)
+	return usagef("%s; see: %s --help", plain(err), command)
+}
+
+// noValue is what kong says of a flag that is followed by another one, or by
+// nothing.
+var noValue = regexp.MustCompile(`^(-\S+): expected \w+ value but got "(.*?)" \((?:(short|long) flag|<EOL>)\)`)
+
+// plain is kong's words, made better where they are about kong.
+func plain(err error) string {
+	m := noValue.FindStringSubmatch(err.Error())
+	switch {
+	case m == nil:
+		return err.Error()
+	case m[3] == "":
+		return m[1] + " wants a value"
+	}
+	return fmt.Sprintf("%s wants a value, and %s looks like a flag; if it is the value: %s=%s", m[1], m[2], m[1], m[2])
+}
+
+// checkEmpty refuses flags that were given an empty text. It is a script's unset
+// variable: it must not mean that the flag was not given. smoke has texts that
+// may be empty.
+func checkEmpty(context *kong.Context) error {
+	node := context.Selected()
+	if node == nil || node.Name == "smoke" {
+		return nil
+	}
+	for _, p := range context.Path {
+		if p.Flag != nil && p.Flag.Target.Kind() == reflect.String && p.Flag.Target.Len() == 0 {
+			return usagef("--%s is empty; give it a value or leave it out; see: hupt %s --help", p.Flag.Name, node.Name)
+		}
+	}
+	return nil
 }
 
 // oneLine makes sure that text is one line and has nothing in it that a

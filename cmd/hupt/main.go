@@ -93,9 +93,12 @@ func run(args []string, std *streams) int {
 	context, err := parser.Parse(args)
 	if err != nil {
 		if len(args) > 0 && args[0] == "smoke" {
-			return fail(std.err, smokeUsage(badFlag("%v", err)))
+			return fail(std.err, smokeUsage(badFlag("%s", plain(err))))
 		}
 		return fail(std.err, usageError(err, args))
+	}
+	if err := checkEmpty(context); err != nil {
+		return fail(std.err, err)
 	}
 	return fail(std.err, context.Run())
 }

@@ -30,7 +30,7 @@ type runCmd struct {
 	Multi          *int          `help:"Run so many processes of the program on the same sockets." placeholder:"N"`
 	Rolling        bool          `help:"With --multi: restart them one after the other, and stop at the first that fails."`
 	Revive         revive        `help:"Start the program again however it ended: always, or on-failure." placeholder:"[=always]"`
-	ReviveMax      int           `help:"Give up when it ended so often in a row; 0: never." placeholder:"0"`
+	ReviveMax      int           `help:"Give up after so many revivals in a row; 0: never." placeholder:"0"`
 	ReviveDelay    duration      `help:"The pause before it is started again for the second time; it doubles up to 30s." default:"100ms" placeholder:"100ms"`
 	ReviveReset    duration      `help:"One that served for so long is started again at once." default:"10s" placeholder:"10s"`
 	WaitChildren   bool          `help:"A version has gone only when its children have, too; they are not made to."`

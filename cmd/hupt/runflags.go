@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -13,7 +14,8 @@ import (
 
 // This file checks flags of `hupt run` that say more than one thing.
 
-// checkFiles makes paths absolute.
+// checkFiles makes paths absolute, and refuses what would make every restart
+// fail.
 func (c *runCmd) checkFiles() error {
 	files := []*string{&c.Pidfile, &c.ProgramPidfile}
 	for n := range c.Unlink {
@@ -30,6 +32,11 @@ func (c *runCmd) checkFiles() error {
 			return err
 		}
 		*path = abs
+	}
+	for _, path := range c.Unlink {
+		if info, err := os.Lstat(path); err == nil && info.IsDir() {
+			return usagef("--unlink %s is a directory, which can't be moved away", path)
+		}
 	}
 	if c.Pidfile != "" && c.Pidfile == c.ProgramPidfile {
 		return usagef("--pidfile and --program-pidfile can't be the same file")

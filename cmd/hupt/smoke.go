@@ -115,6 +115,10 @@ func (c *smokeCmd) Run(std *streams) error {
 	if err := files.Write(report); err != nil {
 		return &codeError{int(smoke.Failed), fmt.Errorf("the report could not be written: %w", err)}
 	}
+	if report.Outcome == smoke.WrongUsage {
+		// Like every other wrong usage, which shows before there is a report.
+		return &codeError{report.ExitCode, errors.New(report.Reason)}
+	}
 	return &codeError{code: report.ExitCode}
 }
 
