@@ -149,6 +149,7 @@ func TestRefusals(t *testing.T) {
 		fmt.Errorf("%w: generation 3 is starting", supervisor.ErrBusy),
 		fmt.Errorf("%w", supervisor.ErrStopping),
 		fmt.Errorf("nosuch: %w", supervisor.ErrNotFound),
+		fmt.Errorf("rolling: %w", supervisor.ErrBadOptions),
 	} {
 		f := newFake()
 		f.err = err

@@ -90,7 +90,7 @@ type RestartOptions struct {
 	// Rollback starts what was executed before the last such change.
 	Rollback bool `json:"rollback,omitempty"`
 	// Rolling, of a pool: one process after the other. nil: as the instance
-	// was told.
+	// was told. Where a single process runs, true is refused.
 	Rolling *bool `json:"rolling,omitempty"`
 }
 

@@ -54,6 +54,19 @@ func TestModeOfOneRestart(t *testing.T) {
 	r.never("quiesce 2")
 }
 
+// TestRollingAlone: one process is not restarted one after the other; all of it
+// at once it is.
+func TestRollingAlone(t *testing.T) {
+	r := start(t)
+	yes, no := true, false
+	if _, _, err := r.Restart(RestartOptions{Rolling: &yes}); !errors.Is(err, ErrBadOptions) || !strings.Contains(err.Error(), "--multi") {
+		t.Errorf("rolling: %v", err)
+	}
+	if _, _, err := r.Restart(RestartOptions{Rolling: &no}); err != nil {
+		t.Errorf("not rolling: %v", err)
+	}
+}
+
 // TestStartedAgain: what served before is, with its own command, until one
 // serves; and a restart that is asked for meanwhile comes first.
 func TestStartedAgain(t *testing.T) {

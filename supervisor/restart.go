@@ -41,6 +41,9 @@ func (s *Supervisor) Restart(o RestartOptions) (<-chan Event, func(), error) {
 	if err := o.Validate(); err != nil {
 		return nil, func() {}, err
 	}
+	if o.Rolling != nil && *o.Rolling && s.member == nil {
+		return nil, func() {}, badOptions("it runs one process: only what was started with --multi can be restarted one process after the other")
+	}
 	var sub *subscriber
 	err := error(ErrStopping)
 	// Whoever asks is answered at once; what comes by a signal is looked at when
