@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -28,7 +29,19 @@ func TestMain(m *testing.M) {
 	// leftovers can be reaped and are not taken for running.
 	becomeSubreaper()
 	go reapOrphans()
+	inheritNothingIgnored()
 	os.Exit(run(m))
+}
+
+// inheritNothingIgnored: who runs the tests may ignore what a terminal sends, as
+// a shell's background jobs do, and victims would inherit that. What is caught
+// here is theirs to begin with its default.
+func inheritNothingIgnored() {
+	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
 }
 
 func run(m *testing.M) int {

@@ -113,9 +113,9 @@ func TestRevive(t *testing.T) {
 			for range 8 {
 				clients.Go(func() { a.run(s.address(), stop) })
 			}
-			kills := scale(100) / 2
+			kills := max(10, scale(100)/2)
 			if name == "go" {
-				kills = scale(100)
+				kills = max(10, scale(100))
 			}
 			var held int
 			inFlight := make(map[uint16]bool)
