@@ -16,6 +16,8 @@ need bash bash
 need nc netcat-openbsd
 need killall psmisc
 need curl curl
+# The shell has a kill of its own; the tests execute the program.
+[ -x /bin/kill ] || [ -x /usr/bin/kill ] || missing="$missing procps"
 need setpriv util-linux
 need unshare util-linux
 [ -e /usr/lib/x86_64-linux-gnu/libc.a ] || [ -e /usr/lib64/libc.a ] || [ -e /usr/lib/libc.a ] || missing="$missing libc6-dev"
