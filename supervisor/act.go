@@ -270,12 +270,9 @@ func (s *Supervisor) quiesce(n int) {
 		if next != nil {
 			held = s.leaveSurplus(g, next, held)
 		}
-		for _, h := range held {
-			h.Goes = next == nil
-		}
 		g.held = held
 		for {
-			left, err := s.tracer.Quiesce(g.traced, held)
+			left, err := s.tracer.Quiesce(g.traced, held, next == nil)
 			if err != nil {
 				s.later(generation.QuiesceFailed{N: n, Reason: fmt.Sprintf("generation %d could not be made to stop accepting: %v", n, err)})
 				return

@@ -116,6 +116,8 @@ func (f *fakeTracer) Launch(n int, spec stage2.Spec, held []*tracer.Held) (*trac
 	return f.live[n], nil
 }
 
+func (f *fakeTracer) Offered(held []*tracer.Held) int { return len(held) }
+
 func (f *fakeTracer) Snapshot(*tracer.Generation, []*tracer.Held) ([]*tracer.Held, error) {
 	return nil, nil
 }
@@ -130,7 +132,7 @@ func (f *fakeTracer) answer(what string, g *tracer.Generation, answer func() ([]
 	return answer()
 }
 
-func (f *fakeTracer) Quiesce(g *tracer.Generation, _ []*tracer.Held) ([]int, error) {
+func (f *fakeTracer) Quiesce(g *tracer.Generation, _ []*tracer.Held, _ bool) ([]int, error) {
 	return f.answer("quiesce", g, f.quiesce)
 }
 

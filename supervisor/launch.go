@@ -146,7 +146,7 @@ func (s *Supervisor) launch(a generation.Launch) {
 			if held == nil {
 				held = kept
 			}
-			offered = tracer.Offered(held)
+			offered = s.tracer.Offered(held)
 			g.executes.Store(true)
 			traced, err = s.tracer.Launch(n, spec, held)
 		}

@@ -32,13 +32,15 @@ func (s *Supervisor) retire() {
 		}
 		go func() {
 			held, err := s.tracer.Snapshot(g.traced, nil)
-			s.call(func() {
+			if !s.call(func() {
 				if err != nil {
 					s.publish(Event{Kind: EventWarning, Generation: g.n, Reason: err.Error()})
 				}
 				s.handovers = append(s.handovers, &handover{old: g.n, held: held, decided: true, ok: true})
 				s.step(generation.RetireWanted{})
-			})
+			}) {
+				s.tracer.CloseHeld(held) // it ended by itself meanwhile
+			}
 		}()
 	})
 }

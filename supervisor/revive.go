@@ -56,7 +56,8 @@ func (s *Supervisor) lookAtSockets() {
 			err = s.tracer.Guard(g.traced, held)
 		}
 		if !s.call(func() { s.looked(g, held, err, time.Since(began)) }) {
-			return // hupt ends, and its descriptors with it
+			// It is over; of a pool, others go on in the same process.
+			s.tracer.CloseHeld(slices.DeleteFunc(held, func(h *tracer.Held) bool { return slices.Contains(have, h) }))
 		}
 	}()
 }

@@ -24,7 +24,8 @@ import (
 type Tracer interface {
 	Launch(number int, spec stage2.Spec, held []*tracer.Held) (*tracer.Generation, error)
 	Snapshot(g *tracer.Generation, have []*tracer.Held) ([]*tracer.Held, error)
-	Quiesce(g *tracer.Generation, held []*tracer.Held) (left []int, err error)
+	Quiesce(g *tracer.Generation, held []*tracer.Held, goes bool) (left []int, err error)
+	Offered(held []*tracer.Held) int
 	QuiesceRest(g *tracer.Generation, held []*tracer.Held) (left []int, err error)
 	Resume(g *tracer.Generation, held []*tracer.Held) (left []int, err error)
 	CanHold(g *tracer.Generation) bool

@@ -37,7 +37,7 @@ func (t *Tracer) onBind(k *task, si syscallInfo) {
 		t.onBindPath(k, si, inode, want)
 		return
 	}
-	datagram := want.Family != unix.AF_UNIX && !k.proc.gen.settled && isDatagram(k.proc.pid, fd)
+	datagram := want.Family != unix.AF_UNIX && !k.proc.gen.settled && isDatagram(k, fd)
 	if want.Family != unix.AF_UNIX {
 		t.asked(inode)
 	}
@@ -112,7 +112,7 @@ func (t *Tracer) offerFor(k *task, fd int, at Name) *offer {
 	if !open || !handed(at.Family) {
 		return nil
 	}
-	want, local, ok := asksFor(k.proc.pid, fd, at)
+	want, local, ok := asksFor(k, fd, at)
 	if !ok {
 		return nil
 	}
@@ -132,10 +132,10 @@ func (t *Tracer) offerFor(k *task, fd int, at Name) *offer {
 	return nil
 }
 
-// asksFor is the whole name that a bind of descriptor fd to the address of at asks
+// asksFor is the whole name that task k's bind of descriptor fd to the address of at asks
 // for. local is a duplicate of the descriptor, for the caller to close.
-func asksFor(pid, fd int, at Name) (want Name, local int, ok bool) {
-	local, err := takeFD(pid, fd)
+func asksFor(k *task, fd int, at Name) (want Name, local int, ok bool) {
+	local, err := k.takeFD(fd)
 	if err != nil {
 		return Name{}, -1, false
 	}
@@ -205,10 +205,12 @@ func (t *Tracer) adopt(k *task, inode uint64, o *offer) error {
 	if err == nil {
 		err = i.carryOut(fdtable.Plan(table, want), swap)
 	}
+	if i == nil {
+		t.resume(k, 0) // the bind will say itself that the port is taken
+		return err
+	}
 	if err != nil {
-		if i != nil && !gone(err) {
-			i.endAtCall(-int64(unix.EADDRINUSE))
-		}
+		i.endAtCall(-int64(unix.EADDRINUSE))
 		return err
 	}
 	o.taken, o.held.adopted = true, true
@@ -217,13 +219,16 @@ func (t *Tracer) adopt(k *task, inode uint64, o *offer) error {
 	delete(g.waiting, inode)
 	t.portZero[o.held.Inode] = o.held.PortZero
 	// It listens already, and a program that asks (SO_ACCEPTCONN, as HAProxy
-	// does) need not call listen().
-	if o.held.idle || !o.held.counts() || o.held.Name.udp() {
+	// does) need not call listen(). One that serves has nothing to prove.
+	switch {
+	case g.settled:
+	case o.held.idle || !o.held.counts() || o.held.Name.udp():
 		g.inherited[o.held.Inode] = true // it need not be waited on
-	} else {
+		t.watch(g)
+	default:
 		g.listening[o.held.Inode] = true
+		t.watch(g)
 	}
-	t.watch(g)
 	if err := i.endAtCall(0); err != nil {
 		return err
 	}

@@ -8,7 +8,7 @@ import (
 func (t *Tracer) onBindPath(k *task, si syscallInfo, inode uint64, want Name) {
 	fd := int(int32(si.Args[0]))
 	g := k.proc.gen
-	local, err := takeFD(k.proc.pid, fd)
+	local, err := k.takeFD(fd)
 	if err != nil {
 		t.resume(k, 0)
 		return

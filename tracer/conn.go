@@ -201,7 +201,7 @@ func (t *Tracer) connOf(k *task, fd int) (local int, c *conn) {
 		c = k.proc.gen.conns[st.Ino]
 	}
 	if c == nil {
-		unix.Close(local)
+		closeDuplicate(local)
 	}
 	return local, c
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -50,7 +51,7 @@ func (i *injection) courier(fds []int) ([]int, error) {
 	theirs, ours := uint64(order.Uint32(b)), uint64(order.Uint32(b[4:]))
 	defer i.call("close", unix.SYS_CLOSE, theirs)
 
-	local, err := takeFD(i.k.proc.pid, int(ours))
+	local, err := i.k.takeFD(int(ours))
 	// The task's own copy goes before anything comes: in a full table it is
 	// the place for what comes.
 	i.call("close", unix.SYS_CLOSE, ours)
@@ -172,9 +173,21 @@ func (i *injection) closeAll(fds []int) {
 
 // takeFD duplicates descriptor fd of process pid into hupt (pidfd_getfd(2),
 // Linux 5.6). The duplicate is close-on-exec.
-func takeFD(pid, fd int) (int, error) {
+func takeFD(pid, fd int) (int, error) { return takeFDOf(pid, fdtable.Reader(pid), fd) }
+
+// takeFD is takeFD by the task itself, which stands still: its table is there
+// whatever becomes of the others, and is its own if it unshared it. Before
+// Linux 6.9 that can be done by the first thread only.
+func (k *task) takeFD(fd int) (int, error) {
+	n, err := takeFDOf(k.proc.pid, k.tid, fd)
+	if errors.Is(err, unix.EINVAL) && k.tid != k.proc.pid {
+		n, err = takeFD(k.proc.pid, fd)
+	}
+	return n, err
+}
+
+func takeFDOf(pid, tid, fd int) (int, error) {
 	flags := 0
-	tid := fdtable.Reader(pid)
 	if tid != pid {
 		flags = unix.PIDFD_THREAD // Linux 6.9
 	}
@@ -188,4 +201,23 @@ func takeFD(pid, fd int) (int, error) {
 		return -1, os.NewSyscallError("pidfd_getfd", err)
 	}
 	return n, nil
+}
+
+// closeDuplicate closes a descriptor that may be a connection's. If the program
+// has closed it meanwhile, with SO_LINGER (socket(7)), this is the close that
+// waits until everything was sent; and the tracer's thread must not.
+func closeDuplicate(fd int) {
+	if on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_LINGER); err != nil || on == 0 {
+		unix.Close(fd)
+		return
+	}
+	closed := make(chan struct{})
+	go func() {
+		unix.Close(fd)
+		close(closed)
+	}()
+	select {
+	case <-closed:
+	case <-time.After(time.Millisecond):
+	}
 }

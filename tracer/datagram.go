@@ -62,10 +62,12 @@ func (t *Tracer) answer(k *task, si syscallInfo) bool {
 	args := si.Args
 	args[flags] |= unix.MSG_DONTWAIT
 	i, err := t.injectAtCall(k)
+	if i == nil {
+		t.resume(k, 0)
+		return true
+	}
 	if err != nil {
-		if i != nil && !gone(err) {
-			i.endAtCall(-int64(unix.ENOBUFS))
-		}
+		i.endAtCall(-int64(unix.ENOBUFS))
 		return true
 	}
 	v, err := i.sendOn(d.held.FD, nr, args)
@@ -111,10 +113,15 @@ func (i *injection) endAgain(after time.Duration) {
 		interrupt(i.k.tid)
 	}
 	k, t := i.k, i.t
-	k.held = true // it stands; whoever wants it may let it go
+	if k.proc.frozen {
+		t.resume(k, 0) // its timer would wait for what freezes the process
+		return
+	}
+	// It stands at an exit already: to free it is to resume it.
+	k.parked = true
 	time.AfterFunc(after, func() {
 		t.Do(func() {
-			if t.tasks[k.tid] == k && k.held {
+			if t.tasks[k.tid] == k && k.parked {
 				t.resume(k, 0)
 			}
 		})

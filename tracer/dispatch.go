@@ -235,7 +235,7 @@ func (t *Tracer) onSyscall(k *task) {
 		switch {
 		case k.short != nil:
 			t.shortExit(k)
-		case k.awaitsExit == nil && !caughtSignalPends(k.tid):
+		case k.awaitsExit == nil:
 			t.mendShort(k)
 		}
 		if f := k.awaitsExit; f != nil {

@@ -87,7 +87,7 @@ func (t *Tracer) Execute(g *Generation, pid, number int, spec stage2.Spec, held 
 func (t *Tracer) execute(k *task, next *Generation, spec stage2.Spec) error {
 	i, err := t.injectAtStop(k)
 	if err != nil {
-		if i != nil && !gone(err) {
+		if i != nil {
 			i.endAtStop()
 		}
 		return err
@@ -308,6 +308,7 @@ func (x *execution) pass(next *Generation) {
 	t.tasks[x.pid] = k
 	delete(p.gen.procs, x.pid)
 	p.gen = next
+	p.freezes = 0
 	p.frozen, p.kept, p.stepping, p.goKnown, p.atAccept, p.poked = false, false, false, unknown, nil, nil
 	next.procs[x.pid] = p
 	next.Root, next.Path, next.begun = x.pid, x.path, true

@@ -15,6 +15,7 @@ import (
 // as ever and goes on with a new INTERRUPT, which holds it before it gets back
 // to the program. Tasks born meanwhile begin with an EVENT_STOP and stay there.
 func (t *Tracer) freeze(p *process, timeout time.Duration) bool {
+	p.freezes++
 	p.frozen = true
 	for _, k := range p.tasks {
 		if k.held {
@@ -40,8 +41,10 @@ func (t *Tracer) freeze(p *process, timeout time.Duration) bool {
 	})
 }
 
+// thaw ends one freeze.
 func (t *Tracer) thaw(p *process) {
-	if p.kept {
+	p.freezes = max(0, p.freezes-1)
+	if p.freezes > 0 || p.kept {
 		return
 	}
 	p.frozen = false

@@ -62,7 +62,7 @@ type Held struct {
 	nonBlock bool        // its O_NONBLOCK when it was taken
 	backlog  int         // of its listen()
 	widened  bool        // it has a larger one for now
-	Goes     bool        // the generation that has it goes before anybody could adopt it
+	goes     bool        // the generation that has it goes before anybody could adopt it
 	adopted  bool        // some bind of the next generation got it
 	awaited  bool        // of a datagram socket: somebody waited on it when it was taken
 	idle     bool        // the generation before had its time and never waited on it: a lock, say
@@ -78,12 +78,14 @@ func (h *Held) counts() bool { return h.awaited || !h.Name.Datagram() }
 
 // Offered is how many of the held sockets a generation that is offered them is
 // expected to adopt.
-func Offered(held []*Held) (n int) {
-	for _, h := range held {
-		if h.counts() {
-			n++
+func (t *Tracer) Offered(held []*Held) (n int) {
+	t.Do(func() {
+		for _, h := range held {
+			if h.counts() {
+				n++
+			}
 		}
-	}
+	})
 	return n
 }
 

@@ -70,7 +70,8 @@ func (t *Tracer) Snapshot(g *Generation, have []*Held) (held []*Held, err error)
 				h := byInode[inode]
 				if h == nil {
 					if h, e = hold(pid, fd, inode); e != nil {
-						if !gone(e) && err == nil {
+						// EBADF: it was closed since it was listed.
+						if !gone(e) && !errors.Is(e, unix.EBADF) && err == nil {
 							err = e
 						}
 						continue
@@ -250,7 +251,7 @@ func ask(pid, fd int) (n Name, listens bool, err error) {
 	if err != nil {
 		return n, false, err
 	}
-	defer unix.Close(local)
+	defer closeDuplicate(local)
 	if n, err = nameOf(local); err != nil {
 		return n, false, err
 	}

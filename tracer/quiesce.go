@@ -15,10 +15,15 @@ import (
 // the processes that could not be done yet, because they did not stop in time
 // (a parent in vfork); call it again for them.
 //
+// goes: g goes before anybody can adopt what it has.
+//
 // Afterwards the held sockets get the O_NONBLOCK that the next generation's
 // own sockets had before they were swapped for them.
-func (t *Tracer) Quiesce(g *Generation, held []*Held) (left []int, err error) {
+func (t *Tracer) Quiesce(g *Generation, held []*Held, goes bool) (left []int, err error) {
 	t.Do(func() {
+		for _, h := range held {
+			h.goes = goes
+		}
 		g.quiesced, g.lets = true, held
 		if left, err = t.quiesce(g, held); err == nil {
 			t.release(g)
@@ -74,7 +79,7 @@ func (t *Tracer) quiesce(g *Generation, held []*Held) (left []int, err error) {
 // them: many are a program's own, between its processes, under a name that
 // will never come again. If the old one goes first, that can't be awaited.
 func (h *Held) passes() bool {
-	return h.FD >= 0 && (h.Goes || h.adopted || h.surplus || h.Name.Family != unix.AF_UNIX && !h.Name.Datagram())
+	return h.FD >= 0 && (h.goes || h.adopted || h.surplus || h.Name.Family != unix.AF_UNIX && !h.Name.Datagram())
 }
 
 // Resume undoes a Quiesce: the dummies are swapped for the held sockets again.
@@ -209,7 +214,7 @@ func (t *Tracer) inject(p *process, f func(*injection) error) error {
 	}
 	i, err := t.injectAtStop(k)
 	if err != nil {
-		if i != nil && !gone(err) {
+		if i != nil {
 			i.endAtStop()
 		}
 		return err

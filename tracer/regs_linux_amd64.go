@@ -39,6 +39,8 @@ func syscallNumber(r *registers) int { return int(int64(r.Orig_rax)) }
 
 func programCounter(r *registers) uint64 { return r.Rip }
 
+func stackPointer(r *registers) uint64 { return r.Rsp }
+
 // setCall makes the task, once it runs, make system call nr with args by the
 // syscall instruction at pc. With orig_rax -1 the kernel does not take what
 // the task was in before for a call to restart.

@@ -25,7 +25,7 @@ const bindTick = time.Millisecond
 // whether the task was given another process's socket; if not, the bind is to
 // be made.
 func (t *Tracer) shareName(k *task, si syscallInfo, inode uint64, at Name) bool {
-	want, ok := wantedName(k.proc.pid, int(int32(si.Args[0])), at)
+	want, ok := wantedName(k, int(int32(si.Args[0])), at)
 	return ok && t.shareSocket(k, si, inode, want)
 }
 
@@ -123,8 +123,8 @@ func (t *Tracer) noteUnlink(k *task) {
 
 // wantedName is the whole name that a bind of descriptor fd asks for, and sets
 // SO_REUSEPORT. A duplicate will do: the option is the socket's.
-func wantedName(pid, fd int, at Name) (Name, bool) {
-	want, local, ok := asksFor(pid, fd, at)
+func wantedName(k *task, fd int, at Name) (Name, bool) {
+	want, local, ok := asksFor(k, fd, at)
 	if !ok {
 		return Name{}, false
 	}

@@ -54,14 +54,18 @@ func (t *Tracer) mendShort(k *task) {
 		return // it takes what it can, and says so
 	}
 	pc := programCounter(&r) - uint64(len(syscallInstruction))
-	if !atSyscallInstruction(k.tid, pc) {
-		return
+	if !atSyscallInstruction(k.tid, pc) || caughtSignalPends(k.tid) {
+		return // for a signal that has a handler, a short count is what it sees bare
 	}
 	call.resume, call.pc = r, pc
 	call.take(result(&r))
 	k.short = call
 	t.nextPart(k)
 }
+
+// strange reports whether a call with registers r is not a part of the transfer
+// but a signal handler's, which may be made by the same instruction.
+func (s *short) strange(r *registers) bool { return stackPointer(r) != stackPointer(&s.resume) }
 
 func (s *short) total() (n uint64) {
 	for _, g := range s.rest {
@@ -108,7 +112,7 @@ func (t *Tracer) shortExit(k *task) {
 	if err != nil {
 		return
 	}
-	if programCounter(&r) != s.pc+uint64(len(syscallInstruction)) || syscallNumber(&r) != s.call {
+	if s.strange(&r) || programCounter(&r) != s.pc+uint64(len(syscallInstruction)) || syscallNumber(&r) != s.call {
 		if s.tries++; s.tries > maxTries {
 			k.short = nil
 		}

@@ -36,7 +36,7 @@ func (t *Tracer) joins(k *task, fd int, inode uint64, at Name) {
 	if g.settled || len(g.offers) == 0 || slices.ContainsFunc(g.offers, func(o *offer) bool { return o.held.Inode == inode }) {
 		return
 	}
-	local, err := takeFD(k.proc.pid, fd)
+	local, err := k.takeFD(fd)
 	if err != nil {
 		return
 	}

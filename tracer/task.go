@@ -42,11 +42,12 @@ type task struct {
 // process is a thread group. Its tasks share one memory and, but for programs
 // that unshare(CLONE_FILES), one table of descriptors.
 type process struct {
-	pid    int
-	gen    *Generation
-	tasks  map[int]*task
-	frozen bool // tasks stay at their next EVENT_STOP
-	kept   bool // …until it is told to execute something, or released
+	pid     int
+	gen     *Generation
+	tasks   map[int]*task
+	frozen  bool // tasks stay at their next EVENT_STOP
+	freezes int  // how many want it so: while one waits for the stops, another may begin
+	kept    bool // it is frozen until it is told to execute something, or released
 
 	// filters is how many filters beside stage 2's hupt has put on it. guarded:
 	// one of them stops what takes a path away. Of those that trace writes, the

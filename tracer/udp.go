@@ -44,9 +44,9 @@ func (t *Tracer) asked(inode uint64) {
 	}
 }
 
-// isDatagram reports whether descriptor fd of process pid is a datagram socket.
-func isDatagram(pid, fd int) bool {
-	local, err := takeFD(pid, fd)
+// isDatagram reports whether descriptor fd of task k is a datagram socket.
+func isDatagram(k *task, fd int) bool {
+	local, err := k.takeFD(fd)
 	if err != nil {
 		return false
 	}

@@ -39,7 +39,7 @@ func (t *Tracer) onListen(k *task, si syscallInfo) {
 		t.portZero[inode] = true
 	}
 	if ok && !g.settled && !g.listening[inode] {
-		if fd, err := takeFD(k.proc.pid, int(int32(si.Args[0]))); err == nil {
+		if fd, err := k.takeFD(int(int32(si.Args[0]))); err == nil {
 			n, err := kindOf(fd)
 			unix.Close(fd)
 			if err == nil && handed(n.Family) {

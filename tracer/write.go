@@ -39,11 +39,13 @@ func (t *Tracer) onWrite(k *task, si syscallInfo) {
 	}
 	stays := t.write(k, si, local, c)
 	// Before the task goes on: it may close the connection.
-	unix.Close(local)
+	closeDuplicate(local)
 	if si.Op == opEntry {
 		k.keepRegisters()
 	}
-	if !stays {
+	// While the process is being stopped, the timer of a task that is parked
+	// would wait for that.
+	if !stays || k.proc.frozen {
 		t.resume(k, 0)
 	}
 }
@@ -61,6 +63,12 @@ func (k *task) keepRegisters() {
 // write makes the write of task k on connection c in its place if a head is in
 // it. It reports whether the task is to stay where it is.
 func (t *Tracer) write(k *task, si syscallInfo, local int, c *conn) (stays bool) {
+	if k.short != nil {
+		if r, err := getRegisters(k.tid); err != nil || k.short.strange(&r) {
+			c.lose() // a signal handler writes in the middle of a write
+			return false
+		}
+	}
 	call, ok := describeWrite(k.tid, int(si.Nr), si.Args)
 	if !ok || call.total() == 0 {
 		c.lose()
@@ -145,6 +153,7 @@ func (t *Tracer) finish(k *task, si syscallInfo, call *short, n int64, full bool
 	case n == 0:
 		// It is to block, but what it is to send is not what it would send. So
 		// it makes the same call again, until the socket takes something.
+		s.tries = 0 // its skipped calls are exits, too
 		setCall(&r, s.pc, int(si.Nr), si.Args)
 		if setRegisters(k.tid, r) != nil {
 			return false
