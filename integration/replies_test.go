@@ -388,3 +388,55 @@ func (k *talk) chunks() string {
 	b.WriteString("\r\n")
 	return b.String()
 }
+
+// TestStalledClient: a client that takes nothing for a while, in the middle of a
+// chunked response that is written by one call that blocks, gets it whole.
+func TestStalledClient(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, c("replies", "replies"))
+	i := launchAt(t, s.dir, launch{flags: []string{"--drain-timeout", "never", "--idle-grace", "1h"}, argv: s.argv()})
+	dial := func() (conn net.Conn) {
+		await(t, "a connection", func() bool {
+			var err error
+			conn, err = net.Dial("tcp", s.address())
+			return err == nil
+		})
+		t.Cleanup(func() { conn.Close() })
+		conn.SetDeadline(time.Now().Add(2 * patience))
+		return conn
+	}
+	write := func(conn net.Conn, b string) {
+		script := encoding.LittleEndian.AppendUint32(nil, uint32(8+len(b)))
+		script = encoding.LittleEndian.AppendUint32(script, opWrite)
+		script = encoding.LittleEndian.AppendUint32(script, uint32(len(b)))
+		conn.Write(append(script, b...))
+	}
+	canary, stalled := dial(), dial()
+	i.restart()
+	const simple = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+	await(t, "a response that says close", func() bool {
+		write(canary, simple)
+		b := make([]byte, len(simple))
+		io.ReadFull(canary, b)
+		return string(b) != simple
+	})
+	const length = 8 << 20
+	chunk := fmt.Sprintf("%x\r\n%s\r\n", length, strings.Repeat("0123456789abcdef", length/16))
+	const head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
+	write(stalled, head+"\r\n"+chunk+chunk+"0\r\n\r\n")
+	time.Sleep(4 * time.Second)
+	want := head + "Connection: close\r\n\r\n" + chunk + chunk + "0\r\n\r\n"
+	got := make([]byte, len(want))
+	if n, err := io.ReadFull(stalled, got); err != nil || string(got) != want {
+		at := 0
+		for at < n && got[at] == want[at] {
+			at++
+		}
+		t.Errorf("%d of %d bytes came (%v); they differ at %d", n, len(want), err, at)
+	}
+	if n := i.says("gave"); n > 0 {
+		t.Error("the call did not return what it would have")
+	}
+	canary.Close()
+	stalled.Close()
+}
