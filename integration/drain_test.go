@@ -32,15 +32,17 @@ func TestDrainKeepAlive(t *testing.T) {
 				slowest = max(slowest, drained(t, i))
 				run.SetPhase("")
 			}
-			// hupt with the race detector is several times slower.
+			r := run.Stop()
+			// hupt with the race detector is several times slower; and where
+			// everybody waits for a processor, so does hupt.
 			limit := 2 * time.Second
 			if os.Getenv("HUPT_RACE") == "1" {
 				limit = 4 * time.Second
 			}
-			if slowest > limit {
+			if limit += 20 * r.Latency.Quantile(99); slowest > limit {
 				t.Errorf("an old version was gone %v after its quiesce, limit %v", slowest, limit)
 			}
-			noneFailed(t, fmt.Sprintf("%s, %d restarts, the slowest old version gone %v after its quiesce", name, restarts, slowest.Round(time.Millisecond)), run.Stop())
+			noneFailed(t, fmt.Sprintf("%s, %d restarts, the slowest old version gone %v after its quiesce", name, restarts, slowest.Round(time.Millisecond)), r)
 			if status := i.status(); status.Restarts != restarts || status.Cut != 0 {
 				t.Errorf("hupt counts %d restarts and %d connections cut; want %d and 0", status.Restarts, status.Cut, restarts)
 			}
