@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -123,35 +124,40 @@ func (s *Supervisor) launch(a generation.Launch) {
 		s.launched(g, nil, 0, err)
 		return
 	}
+	held, moved := h.held, h.asides != nil
 	go func() {
 		var err error
-		if old != nil && h.old == old.n && h.held == nil {
-			h.held, err = s.tracer.Snapshot(old.traced, nil)
+		if old != nil && h.old == old.n && held == nil {
+			held, err = s.tracer.Snapshot(old.traced, nil)
 		}
 		clean := func() {}
 		var asides []aside
 		if a.Again > 0 {
-			s.tracer.Mend(h.held) // what the one that failed did to them
-			s.tracer.Widen(h.held)
+			s.tracer.Mend(held) // what the one that failed did to them
+			s.tracer.Widen(held)
 			h.removeLeftovers()
 			clean = h.before.choose(&spec, a.Again)
 		}
-		if err == nil && n > 1 && h.asides == nil {
+		if err == nil && n > 1 && !moved {
 			asides, err = moveAside(s.cfg.Unlink, n)
 		}
 		var traced *tracer.Generation
 		offered := 0
 		if err == nil {
-			held := h.held
-			if held == nil {
-				held = kept
+			offers := held
+			if offers == nil {
+				offers = kept
 			}
-			offered = s.tracer.Offered(held)
+			offered = s.tracer.Offered(offers)
 			g.executes.Store(true)
-			traced, err = s.tracer.Launch(n, spec, held)
+			traced, err = s.tracer.Launch(n, spec, offers)
 		}
 		clean()
-		s.call(func() {
+		if !s.call(func() {
+			h.held = held
+			if h.decided && !h.ok {
+				s.tracer.Mend(held) // what is mended at that decision was not known yet
+			}
 			if asides != nil {
 				h.asides = asides
 			}
@@ -169,7 +175,12 @@ func (s *Supervisor) launch(a generation.Launch) {
 				}
 			}
 			s.launched(g, traced, offered, err)
-		})
+			if !slices.Contains(s.handovers, h) {
+				s.tracer.CloseHeld(held) // it was over before they were known
+			}
+		}) {
+			s.tracer.CloseHeld(held)
+		}
 	}()
 }
 
