@@ -14,10 +14,11 @@ func (t *Tracer) Pids(g *Generation) (pids []int) {
 }
 
 // Signal sends sig to process pid of g if it lives. A task is not reaped but
-// by this thread, so the pid can't be somebody else's by now.
+// by this thread, so the pid can't be somebody else's by now. SIGCONT is for
+// one that is stopped and that nobody has told to go on.
 func (t *Tracer) Signal(g *Generation, pid int, sig unix.Signal) (sent bool) {
 	t.Do(func() {
-		if g.procs[pid] != nil {
+		if p := g.procs[pid]; p != nil && (sig != unix.SIGCONT || p.waitsForCont()) {
 			sent = unix.Kill(pid, sig) == nil
 			t.releaseToSignal(g) // what is kept waiting would not hear it
 		}
@@ -39,14 +40,24 @@ func (t *Tracer) SignalAll(g *Generation, sig unix.Signal) {
 func (t *Tracer) Continue(g *Generation) {
 	t.Do(func() {
 		for pid, p := range g.procs {
-			for _, k := range p.tasks {
-				if k.listening {
-					unix.Kill(pid, unix.SIGCONT)
-					break
-				}
+			if p.waitsForCont() {
+				unix.Kill(pid, unix.SIGCONT)
 			}
 		}
 	})
+}
+
+// waitsForCont reports whether job control stopped the process and nobody has
+// sent it a SIGCONT since. One that was sent stays pending until the tracer has
+// let the task out of its stop, so this is exact.
+func (p *process) waitsForCont() bool {
+	for tid, k := range p.tasks {
+		if k.group != 0 {
+			s, ok := signalSets(tid, "SigPnd", "ShdPnd")
+			return ok && (s[0]|s[1])&(1<<(unix.SIGCONT-1)) == 0
+		}
+	}
+	return false
 }
 
 // Kill sends SIGKILL to every process of g, and to whatever it bears from now

@@ -224,3 +224,30 @@ func TestDoorbell(t *testing.T) {
 	}
 	l.awaitEnd(g)
 }
+
+// TestContinuedOnce: the shell's SIGCONT to a whole job, hupt among it, is not
+// sent again to a program that has it already, seen or not.
+func TestContinuedOnce(t *testing.T) {
+	l := newLive(t)
+	g := l.mustLaunch("exec sleep 60")
+	pid := l.awaitPids(g, 1)[0]
+	for range 20 {
+		unix.Kill(pid, unix.SIGSTOP)
+		l.await("its stop", func(n Note) bool { return n.Kind == NoteGroupStop && n.Generation == g })
+		var twice bool
+		l.Do(func() { // before the tracer has heard of it
+			unix.Kill(pid, unix.SIGCONT)
+			twice = g.procs[pid].waitsForCont()
+		})
+		if twice || l.Signal(g, pid, unix.SIGCONT) {
+			t.Fatal("it is told to go on twice")
+		}
+		l.await("it goes on", func(n Note) bool { return n.Kind == NoteContinued && n.Generation == g })
+	}
+	unix.Kill(pid, unix.SIGSTOP)
+	l.await("its stop", func(n Note) bool { return n.Kind == NoteGroupStop && n.Generation == g })
+	if !l.Signal(g, pid, unix.SIGCONT) {
+		t.Error("one that is stopped is not told to go on")
+	}
+	l.await("it goes on", func(n Note) bool { return n.Kind == NoteContinued && n.Generation == g })
+}
