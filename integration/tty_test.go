@@ -145,8 +145,8 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
-// TestJobControl: from a shell, Ctrl-Z stops hupt and the program, fg goes on
-// with both, and bg leaves the program stopped when it reads the terminal.
+// TestJobControl: from a shell, Ctrl-Z stops hupt and the program, and fg goes on
+// with both.
 func TestJobControl(t *testing.T) {
 	t.Parallel()
 	dir := tempDir(t)

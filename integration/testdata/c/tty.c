@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <termios.h>
 #include <sys/ioctl.h>
+#include <sys/select.h>
 
 static volatile sig_atomic_t interrupts, continued, resized;
 
@@ -24,16 +25,27 @@ static void say(const char *format, ...) {
 }
 
 int main(void) {
-	struct sigaction sa = {.sa_handler = on_signal}; /* read() is to be interrupted */
+	struct sigaction sa = {.sa_handler = on_signal};
+	sigset_t ours, others;
 	struct winsize size = {0};
 	char line[200];
 	int saw_continued = 0, saw_resized = 0;
 	sigaction(SIGINT, &sa, NULL);
 	sigaction(SIGCONT, &sa, NULL);
 	sigaction(SIGWINCH, &sa, NULL);
+	/* They come while it waits and at no other time, or one that came just
+	 * before would be told only with the next line. */
+	sigemptyset(&ours);
+	sigaddset(&ours, SIGINT);
+	sigaddset(&ours, SIGCONT);
+	sigaddset(&ours, SIGWINCH);
+	sigprocmask(SIG_BLOCK, &ours, &others);
 	say("terminals %d%d%d foreground %d ready\n", isatty(0), isatty(1), isatty(2), tcgetpgrp(0) == getpgrp());
 	for (;;) {
-		ssize_t n = read(0, line, sizeof line - 1);
+		fd_set in;
+		FD_ZERO(&in);
+		FD_SET(0, &in);
+		int ready = pselect(1, &in, NULL, NULL, NULL, &others);
 		if (continued > saw_continued) say("continued %d foreground %d\n", saw_continued = continued, tcgetpgrp(0) == getpgrp());
 		if (resized > saw_resized) {
 			ioctl(0, TIOCGWINSZ, &size);
@@ -44,6 +56,8 @@ int main(void) {
 			say("interrupts %d\n", interrupts);
 			return 10 + interrupts;
 		}
+		if (ready < 0 && errno == EINTR) continue;
+		ssize_t n = read(0, line, sizeof line - 1);
 		if (n < 0 && errno == EINTR) continue;
 		if (n <= 0) return 1;
 		line[n] = 0;
