@@ -117,15 +117,7 @@ func (i *injection) endAgain(after time.Duration) {
 		t.resume(k, 0) // its timer would wait for what freezes the process
 		return
 	}
-	// It stands at an exit already: to free it is to resume it.
-	k.parked = true
-	time.AfterFunc(after, func() {
-		t.Do(func() {
-			if t.tasks[k.tid] == k && k.parked {
-				t.resume(k, 0)
-			}
-		})
-	})
+	t.park(k, after) // it stands at an exit already: to free it is to resume it
 }
 
 // dummyAt is the dummy that descriptor fd of task tid is.

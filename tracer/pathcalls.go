@@ -34,7 +34,7 @@ type pathArg struct {
 func (t *Tracer) onPathCall(k *task, si syscallInfo) {
 	c, ok := pathCallOf(int(si.Nr), si.Args)
 	if t.binds(k.proc.gen) {
-		t.later(k, func() { t.onPathCall(k, si) })
+		t.later(k, bindTick, func() { t.onPathCall(k, si) })
 		return
 	}
 	t.stops["seccomp:path"]++

@@ -33,7 +33,7 @@ func (t *Tracer) shareName(k *task, si syscallInfo, inode uint64, at Name) bool 
 func (t *Tracer) sharePath(k *task, si syscallInfo, inode uint64, kind Name, at place) bool {
 	if t.unlinks(k.proc.gen) {
 		k.awaitsExit = nil
-		t.later(k, func() { t.onBind(k, si) })
+		t.later(k, bindTick, func() { t.onBind(k, si) })
 		return true
 	}
 	kind.Path = fmt.Sprint(at)
@@ -44,7 +44,7 @@ func (t *Tracer) shareSocket(k *task, si syscallInfo, inode uint64, want Name) b
 	if first := t.binding[want]; first != nil && first != k && t.tasks[first.tid] == first {
 		// Two at the same time: the second waits for what becomes of the first.
 		k.awaitsExit = nil
-		t.later(k, func() { t.onBind(k, si) })
+		t.later(k, bindTick, func() { t.onBind(k, si) })
 		return true
 	}
 	told := k.awaitsExit
@@ -77,9 +77,9 @@ func (t *Tracer) shareSocket(k *task, si syscallInfo, inode uint64, want Name) b
 	return false
 }
 
-// later comes back to a task that stays where it is.
-func (t *Tracer) later(k *task, f func()) {
-	time.AfterFunc(bindTick, func() {
+// later comes back after a while to a task that stays where it is.
+func (t *Tracer) later(k *task, after time.Duration, f func()) {
+	time.AfterFunc(after, func() {
 		t.Do(func() {
 			if t.tasks[k.tid] == k {
 				f()

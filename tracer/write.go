@@ -158,7 +158,7 @@ func (t *Tracer) finish(k *task, si syscallInfo, call *short, n int64, full bool
 		if setRegisters(k.tid, r) != nil {
 			return false
 		}
-		t.park(k)
+		t.park(k, fullPause)
 		return true
 	}
 	k.short = s
@@ -166,15 +166,13 @@ func (t *Tracer) finish(k *task, si syscallInfo, call *short, n int64, full bool
 	return false
 }
 
-// park keeps a task where it is for a moment.
-func (t *Tracer) park(k *task) {
+// park keeps a task where it is for a while.
+func (t *Tracer) park(k *task, pause time.Duration) {
 	k.parked = true
-	time.AfterFunc(fullPause, func() {
-		t.Do(func() {
-			if t.tasks[k.tid] == k && k.parked {
-				t.resume(k, 0)
-			}
-		})
+	t.later(k, pause, func() {
+		if k.parked {
+			t.resume(k, 0)
+		}
 	})
 }
 
