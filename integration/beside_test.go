@@ -203,20 +203,24 @@ func (k *kept) closed() bool {
 	return err != unix.EAGAIN
 }
 
+// ask asks for something that is there.
 func (k *kept) ask() error {
+	r, err := k.roundTrip()
+	if err == nil && r.StatusCode != http.StatusOK {
+		err = fmt.Errorf("status %d", r.StatusCode)
+	}
+	return err
+}
+
+// roundTrip asks by HTTP, and returns the response, read whole.
+func (k *kept) roundTrip(header ...string) (*http.Response, error) {
 	k.SetDeadline(time.Now().Add(patience))
-	if _, err := io.WriteString(k, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
-		return err
+	if _, err := fmt.Fprintf(k, "GET / HTTP/1.1\r\nHost: x\r\n%s\r\n", strings.Join(header, "")); err != nil {
+		return nil, err
 	}
 	r, err := http.ReadResponse(k.r, nil)
-	if err != nil {
-		return err
+	if err == nil && r.StatusCode != http.StatusSwitchingProtocols {
+		_, err = io.Copy(io.Discard, r.Body)
 	}
-	if _, err := io.Copy(io.Discard, r.Body); err != nil {
-		return err
-	}
-	if r.StatusCode != http.StatusOK {
-		return fmt.Errorf("status %d", r.StatusCode)
-	}
-	return nil
+	return r, err
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -102,26 +103,30 @@ func reap(pid int) {
 // slow. Those that os/exec waits for are zombies for a moment only.
 func reapOrphans() {
 	const moment = 2 * time.Second
-	before := map[int]bool{}
-	for ; ; time.Sleep(moment) {
-		zombies := map[int]bool{}
-		entries, _ := os.ReadDir("/proc")
-		for _, e := range entries {
-			pid, err := strconv.Atoi(e.Name())
-			if err != nil {
-				continue
-			}
-			if state, _ := statOf(pid); state != "Z" || statusField(pid, "PPid") != strconv.Itoa(os.Getpid()) {
-				continue
-			}
-			if before[pid] {
+	for before := []int(nil); ; time.Sleep(moment) {
+		now := zombies(os.Getpid())
+		for _, pid := range now {
+			if slices.Contains(before, pid) {
 				reap(pid)
-			} else {
-				zombies[pid] = true
 			}
 		}
-		before = zombies
+		before = now
 	}
+}
+
+// zombies are the children of a process that nobody has waited for.
+func zombies(parent int) (pids []int) {
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if state, _ := statOf(pid); state == "Z" && statusField(pid, "PPid") == strconv.Itoa(parent) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 // describe says what a process is, for a message.

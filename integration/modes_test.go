@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -260,7 +259,7 @@ func TestExec(t *testing.T) {
 			if n := i.says("Errno"); n > 0 {
 				t.Errorf("the program saw %d errors", n)
 			}
-			if n := zombies(pid); n > 0 {
+			if n := len(zombies(pid)); n > 0 {
 				t.Errorf("%d zombies are left to pid %d", n, pid)
 			}
 		})
@@ -300,22 +299,6 @@ func TestHangupInModes(t *testing.T) {
 	}
 }
 
-// zombies counts the children of a process that nobody has waited for.
-func zombies(parent int) (n int) {
-	entries, _ := os.ReadDir("/proc")
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-		if err == nil && strings.Contains(string(text), "State:\tZ") && strings.Contains(string(text), fmt.Sprintf("PPid:\t%d\n", parent)) {
-			n++
-		}
-	}
-	return n
-}
-
 // TestExecKeepAlive: clients on kept connections that are in use are told to
 // come back, and lose nothing, though the process that serves them is replaced.
 func TestExecKeepAlive(t *testing.T) {
@@ -324,19 +307,11 @@ func TestExecKeepAlive(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, named(name))
 			i := start(s, "--exec")
-			o := s.load()
-			o.Kind = load.KeepAlive
-			run := begin(t, o)
-			for n := 1; n <= 3; n++ {
-				awaitRequests(t, run, 500*n, patience)
-				version := fmt.Sprintf("v%d", n)
-				s.deploy(version)
-				i.restart()
+			restartKept(i, s, func(version string) {
 				if who, err := s.answer(); err != nil || who.version != version {
 					t.Errorf("%+v answers, not %s: %v", who, version, err)
 				}
-			}
-			noneFailed(t, "kept connections", run.Stop())
+			})
 			if st := i.status(); st.Cut != 0 {
 				t.Errorf("%d connections were cut", st.Cut)
 			}

@@ -148,19 +148,26 @@ func TestRestartKeepAlive(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, named(name))
 			i := start(s, "--drain-timeout", "never")
-			o := s.load()
-			o.Kind = load.KeepAlive
-			run := begin(t, o)
-			for n := 1; n <= 3; n++ {
-				awaitRequests(t, run, 500*n, patience)
-				version := fmt.Sprintf("v%d", n)
-				s.deploy(version)
-				i.restart()
-				newLineage(i).isNew(s, version)
-			}
-			noneFailed(t, "kept connections", run.Stop())
+			restartKept(i, s, func(version string) { newLineage(i).isNew(s, version) })
 		})
 	}
+}
+
+// restartKept restarts three times under clients on kept connections, none of
+// which fails, and looks at each version.
+func restartKept(i *instance, s *site, look func(version string)) {
+	i.t.Helper()
+	o := s.load()
+	o.Kind = load.KeepAlive
+	run := begin(i.t, o)
+	for n := 1; n <= 3; n++ {
+		awaitRequests(i.t, run, 500*n, patience)
+		version := fmt.Sprintf("v%d", n)
+		s.deploy(version)
+		i.restart()
+		look(version)
+	}
+	noneFailed(i.t, "kept connections", run.Stop())
 }
 
 // lineage remembers who has served, so that nobody serves twice.

@@ -1,10 +1,8 @@
 package integration
 
 import (
-	"bufio"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -17,34 +15,29 @@ import (
 
 func talkServer(model string) *victim { return c("c-"+model, "talk", "model="+model) }
 
-// client is a connection that tests talk on by hand.
+// client is a connection that tests talk on by hand, and on which nothing may
+// fail.
 type client struct {
-	net.Conn
+	*kept
 	t *testing.T
-	r *bufio.Reader
 }
 
 func dialSite(t *testing.T, s *site) *client {
 	t.Helper()
-	conn, err := net.Dial("tcp", s.address())
+	k, err := dialKept(s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.Close() })
-	return &client{conn, t, bufio.NewReader(conn)}
+	t.Cleanup(k.Close)
+	return &client{k, t}
 }
 
 // get asks by HTTP, and returns the response, read whole.
 func (c *client) get(header ...string) *http.Response {
 	c.t.Helper()
-	c.SetDeadline(time.Now().Add(patience))
-	fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: x\r\n%s\r\n", strings.Join(header, ""))
-	r, err := http.ReadResponse(c.r, nil)
+	r, err := c.roundTrip(header...)
 	if err != nil {
 		c.t.Fatalf("a request that must be answered: %v", err)
-	}
-	if r.StatusCode != http.StatusSwitchingProtocols {
-		io.Copy(io.Discard, r.Body)
 	}
 	return r
 }
@@ -106,10 +99,10 @@ func TestDrainUntouched(t *testing.T) {
 			i := launchAt(t, s.dir, launch{flags: []string{"--drain-timeout", "never", "--idle-grace", "3s", "--close-spread", "0"}, argv: s.argv()})
 			var k *client
 			await(t, "the server", func() bool {
-				conn, err := net.Dial("tcp", s.address())
+				conn, err := dialKept(s)
 				if err == nil {
-					t.Cleanup(func() { conn.Close() })
-					k = &client{conn, t, bufio.NewReader(conn)}
+					t.Cleanup(conn.Close)
+					k = &client{conn, t}
 				}
 				return err == nil
 			})
