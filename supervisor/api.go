@@ -123,7 +123,7 @@ type Status struct {
 	Name        string             `json:"name,omitempty"`
 	Command     []string           `json:"command"`
 	Previous    []string           `json:"previous_command,omitempty"` // to which a rollback would go
-	Path        string             `json:"path"`                       // of the program, as it was resolved at the last launch
+	Path        string             `json:"path"`                       // of the program that serves, or was executed last, as it was resolved then
 	Dir         string             `json:"dir"`
 	Started     time.Time          `json:"started"`
 	Processes   int                `json:"processes,omitempty"` // of a pool, that it is to have

@@ -136,3 +136,23 @@ func TestOtherCommand(t *testing.T) {
 		t.Errorf("a rollback to nothing: %v", err)
 	}
 }
+
+// TestPathOfServing: a version that failed leaves nothing of itself in the
+// status.
+func TestPathOfServing(t *testing.T) {
+	r := start(t)
+	events, _, err := r.Restart(RestartOptions{Command: []string{"false"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.asked("launch 2")
+	r.fakeTracer.end(2, unix.WaitStatus(0x0100))
+	r.kinds(events)
+	if st := r.Status(false); st.Path != "true" || !slices.Equal(st.Command, []string{"true"}) {
+		t.Errorf("path %q, command %q", st.Path, st.Command)
+	}
+	r.restarted(3, RestartOptions{Command: []string{"false"}})
+	if st := r.Status(false); st.Path != "false" {
+		t.Errorf("path %q", st.Path)
+	}
+}

@@ -24,6 +24,9 @@ func (s *Supervisor) Status(connections bool) Status {
 			Path: s.path, Dir: s.program.dir, Started: s.started, State: s.machine.State(),
 			Restarts: s.machine.Restarts, Rollbacks: s.machine.Rollbacks, Cut: s.machine.Cut,
 		}
+		if g := s.gens[s.machine.Serving()]; g != nil && g.path != "" {
+			st.Path = g.path // one that failed was executed since
+		}
 		if p := s.previous(); p != nil {
 			st.Previous = p.command
 		}
