@@ -93,7 +93,7 @@ func (c *course) steps(ctx context.Context) error {
 	if err := c.restarts(ctx); err != nil {
 		return err
 	}
-	if c.o.BadStart && len(good(c.m.Restarts)) == len(c.m.Restarts) {
+	if c.o.BadStart && c.allGood() {
 		if err := c.badStart(ctx); err != nil {
 			return err
 		}

@@ -75,6 +75,14 @@ func (c *course) restartAt(i int) Restart {
 	return c.m.Restarts[i]
 }
 
+// allGood says whether no restart failed so far. The followers of the last ones
+// may still be writing.
+func (c *course) allGood() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(good(c.m.Restarts)) == len(c.m.Restarts)
+}
+
 // belongs says whether one of the processes is of a generation.
 func (c *course) belongs(ctx context.Context, generation int, pids []int) bool {
 	st, err := c.server.status(ctx)
@@ -153,7 +161,7 @@ func (c *course) seeWhoOutlives(generation int) {
 	ctx, cancel := context.WithTimeout(context.Background(), c.o.StopTimeout+2*time.Second)
 	defer cancel()
 	var had []Process
-	c.generation(generation, func(g *Generation) { had = g.had })
+	c.generation(generation, func(g *Generation) { had = slices.Clone(g.had) })
 	if len(had) < 2 {
 		return
 	}

@@ -88,6 +88,7 @@ func TestZoo(t *testing.T) {
 		reason  string
 	}{
 		"good":         {nil, Passed, nil, ""},
+		"bad start":    {func(o *Options) { o.BadStart, o.Every, o.Command[1] = true, time.Second, "good" }, Passed, nil, ""},
 		"forks":        {nil, Passed, nil, ""},
 		"flood":        {nil, Passed, nil, ""},
 		"stdin-end":    {nil, Passed, nil, ""},
