@@ -63,25 +63,54 @@ var autobound = regexp.MustCompile(`^\x00[0-9a-f]{5}$`)
 // The library finds the byte order out at its first use, without a lock.
 var _ = nl.NativeEndian()
 
-// diagRequest is struct inet_diag_req_v2 (linux/inet_diag.h).
+// diagRequest asks for the sockets of one protocol. Of TCP's, those of both
+// families come in one pass of the kernel's tables, which have hundreds of
+// thousands of places and, on a busy machine, tens of thousands of connections
+// that are long over: that takes the older of the two requests (struct
+// inet_diag_req, linux/inet_diag.h), for the newer wants one family.
 type diagRequest struct {
-	family   uint8
+	family   uint8 // 0: both, for TCP
 	protocol uint8 // IPPROTO_TCP or IPPROTO_UDP
 	states   uint32
 	sport    uint16
 	ext      uint8 // a bit for each attribute that is asked for, INET_DIAG_… - 1
 }
 
-const diagRequestLen = 56
+const (
+	getTCP           = 18 // TCPDIAG_GETSOCK, linux/inet_diag.h
+	diagRequestLen   = 56 // struct inet_diag_req_v2
+	getTCPRequestLen = 60 // struct inet_diag_req
+)
 
-func (r diagRequest) Len() int { return diagRequestLen }
+func (r diagRequest) both() bool { return r.family == unix.AF_UNSPEC }
+
+// Kind is the type of the netlink message that carries the request.
+func (r diagRequest) Kind() int {
+	if r.both() {
+		return getTCP
+	}
+	return nl.SOCK_DIAG_BY_FAMILY
+}
+
+func (r diagRequest) Len() int {
+	if r.both() {
+		return getTCPRequestLen
+	}
+	return diagRequestLen
+}
 
 func (r diagRequest) Serialize() []byte {
-	b := make([]byte, diagRequestLen)
-	b[0], b[1], b[2] = r.family, r.protocol, r.ext
-	binary.NativeEndian.PutUint32(b[4:], r.states)
-	binary.BigEndian.PutUint16(b[8:], r.sport)
-	binary.NativeEndian.PutUint64(b[48:], ^uint64(0)) // INET_DIAG_NOCOOKIE
+	b := make([]byte, r.Len())
+	id, states := b[8:], b[4:]
+	if r.both() {
+		b[3] = r.ext
+		id, states = b[4:], b[52:]
+	} else {
+		b[0], b[1], b[2] = r.family, r.protocol, r.ext
+	}
+	binary.NativeEndian.PutUint32(states, r.states)
+	binary.BigEndian.PutUint16(id, r.sport)
+	binary.NativeEndian.PutUint64(id[40:], ^uint64(0)) // INET_DIAG_NOCOOKIE
 	return b
 }
 
@@ -116,8 +145,12 @@ func DumpUDP(states uint32, port uint16) ([]Socket, error) {
 }
 
 func dumpInternet(r diagRequest) ([]Socket, error) {
+	families := []uint8{unix.AF_UNSPEC}
+	if r.protocol != unix.IPPROTO_TCP {
+		families = []uint8{unix.AF_INET, unix.AF_INET6}
+	}
 	var out []Socket
-	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+	for _, family := range families {
 		r.family = family
 		got, err := dump(r, parseSocket)
 		switch {
@@ -142,13 +175,19 @@ func DumpAll(states uint32) ([]Socket, error) {
 	return append(out, local...), err
 }
 
+// dumpRequest is what a netlink message to sock_diag holds, and its type.
+type dumpRequest interface {
+	nl.NetlinkRequestData
+	Kind() int
+}
+
 // dump asks again if the kernel says that the list changed under its
 // hands: half a list must not pass for the whole.
-func dump(request nl.NetlinkRequestData, parse func([]byte) (Socket, bool)) (out []Socket, err error) {
+func dump(request dumpRequest, parse func([]byte) (Socket, bool)) (out []Socket, err error) {
 	const attempts = 5
 	for range attempts {
 		out = nil
-		req := nl.NewNetlinkRequest(nl.SOCK_DIAG_BY_FAMILY, unix.NLM_F_DUMP)
+		req := nl.NewNetlinkRequest(request.Kind(), unix.NLM_F_DUMP)
 		req.AddData(request)
 		err = req.ExecuteIter(unix.NETLINK_INET_DIAG, 0, func(b []byte) bool {
 			if s, ok := parse(b); ok {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -19,6 +20,8 @@ type FileID struct {
 type unixRequest struct{ states uint32 }
 
 const unixRequestLen = 24
+
+func (r unixRequest) Kind() int { return nl.SOCK_DIAG_BY_FAMILY }
 
 func (r unixRequest) Len() int { return unixRequestLen }
 

@@ -8,6 +8,7 @@ import (
 // TestBare proves the yardstick: without hupt and without a restart, no
 // victim fails a request, ordinary or slow. What fails elsewhere is then hupt's.
 func TestBare(t *testing.T) {
+	t.Parallel()
 	for _, v := range victims {
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()

@@ -31,6 +31,7 @@ func blocked(model string) *victim {
 // calls return what they return in the same program without hupt: no EINTR,
 // no -512, nothing early, nothing late.
 func TestBlockedCalls(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name, model string
 		disturb     func(t *testing.T, i *instance, s *site, pid int)

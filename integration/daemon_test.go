@@ -84,6 +84,7 @@ func daemons() map[string]*victim {
 // TestDaemons: programs that daemonize (double fork, setsid, a pidfile of their
 // own) under hupt in the foreground and in the background, restarted under load.
 func TestDaemons(t *testing.T) {
+	t.Parallel()
 	for name, v := range daemons() {
 		for _, where := range []string{"foreground", "background"} {
 			t.Run(name+"/"+where, func(t *testing.T) {
@@ -245,6 +246,7 @@ func TestKillAtExit(t *testing.T) {
 // where it stood at launch, however it is started; the output goes on where it
 // was.
 func TestStdinFile(t *testing.T) {
+	t.Parallel()
 	for _, flags := range append([]string{"--order=start-first"}, modeFlags...) {
 		t.Run(strings.Trim(flags, "-"), func(t *testing.T) {
 			t.Parallel()

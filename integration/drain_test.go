@@ -70,6 +70,7 @@ func drained(t *testing.T, i *instance) time.Duration {
 // TestDrainStopFirst: where the new version waits for the old one to end, it
 // waits for requests, and not for connections.
 func TestDrainStopFirst(t *testing.T) {
+	t.Parallel()
 	for _, flags := range [][]string{{"--order", "stop-first"}, {"--exec"}} {
 		t.Run(flags[0], func(t *testing.T) {
 			t.Parallel()

@@ -56,6 +56,7 @@ func myservice(t *testing.T, victim string) (s *site, name string) {
 // TestExamplesHuptime: "Zero downtime restart" by killall, by huptime
 // --restart, with a pool, and of a service with a pidfile.
 func TestExamplesHuptime(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name, victim string
 		flags        []string
@@ -97,6 +98,7 @@ func TestExamplesHuptime(t *testing.T) {
 // TestExampleFail: huptime's first example: three terminals, and no "fail" in
 // the second.
 func TestExampleFail(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"", "--exec"} {
 		t.Run("mode"+mode, func(t *testing.T) {
 			t.Parallel()

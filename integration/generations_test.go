@@ -181,6 +181,7 @@ func TestProgramEnds(t *testing.T) {
 
 // TestStopCommand: hupt stop ends the program and waits for it.
 func TestStopCommand(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"go", "nginx", "c-prefork"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

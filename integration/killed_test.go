@@ -11,6 +11,7 @@ import (
 // TestHuptKilled: hupt dies by SIGKILL under load; the program lives on, in
 // the same processes, and no request fails.
 func TestHuptKilled(t *testing.T) {
+	t.Parallel()
 	for _, v := range victims {
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
@@ -34,6 +35,7 @@ func TestHuptKilled(t *testing.T) {
 // TestHuptKilledInRestart: the same while a new version is starting. The new
 // one is lost with hupt, for its bind() can't be answered; the old one is not.
 func TestHuptKilledInRestart(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ victim, arg string }{
 		{"go", "-startup=5s"},
 		{"c-threads", "startup=5000"},

@@ -48,6 +48,7 @@ const matrixNotes = `
 // TestMatrix restarts each cell three times under load with slow requests in
 // flight: none is lost, the new code serves, and the old processes are gone.
 func TestMatrix(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	cells := make(map[string]string)
 	t.Run("cells", func(t *testing.T) {

@@ -21,6 +21,7 @@ var modeFlags = []string{"--order=stop-first", "--exec"}
 // TestStopFirst: a server that can't run twice, since it locks a file, is
 // restarted over and over under load, and connections wait meanwhile.
 func TestStopFirst(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"c-threads", "c-prefork", "c-epoll-edge", "go", "nginx", "python-http1.1"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -43,6 +44,7 @@ var badLater = regexp.MustCompile("^(not executable|no interpreter|exit:3|taken:
 // TestBadVersionsLater: a bad version that is only found to be bad when the old
 // one has gone costs nothing either: what served before is started again.
 func TestBadVersionsLater(t *testing.T) {
+	t.Parallel()
 	for _, flag := range modeFlags {
 		for _, name := range []string{"go", "c-threads"} {
 			t.Run(strings.Trim(flag, "-")+" "+name, func(t *testing.T) {
@@ -108,6 +110,7 @@ func replaced(t *testing.T, i *instance, s *site, run *loading, bad badVersion, 
 // started again once it was overwritten: connections wait, it is tried again
 // and again, and the next good version serves them.
 func TestRecovery(t *testing.T) {
+	t.Parallel()
 	for _, flag := range modeFlags {
 		t.Run(strings.Trim(flag, "-"), func(t *testing.T) {
 			t.Parallel()
@@ -153,6 +156,7 @@ func TestRecovery(t *testing.T) {
 // TestRefusedEarly: what is known to be wrong before the old version is
 // touched costs it nothing.
 func TestRefusedEarly(t *testing.T) {
+	t.Parallel()
 	for _, flag := range modeFlags {
 		t.Run(strings.Trim(flag, "-"), func(t *testing.T) {
 			t.Parallel()
@@ -178,6 +182,7 @@ func TestRefusedEarly(t *testing.T) {
 // TestModesHammer: idle connections hold such a restart up for the drain's
 // time and no longer; they are cut, counted and told.
 func TestModesHammer(t *testing.T) {
+	t.Parallel()
 	for _, flag := range modeFlags {
 		t.Run(strings.Trim(flag, "-"), func(t *testing.T) {
 			t.Parallel()
@@ -211,6 +216,7 @@ func withRate(s *site, rate float64) load.Options {
 // answers is new code each time. Of a master with workers, the master keeps its
 // pid, and the workers go.
 func TestExec(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"go", "python-http1.1", "c-threads", "c-epoll-edge", "c-prefork", "nginx", "node"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -268,6 +274,7 @@ func TestExec(t *testing.T) {
 
 // TestHangupInModes: a HUP does what `hupt run` was told.
 func TestHangupInModes(t *testing.T) {
+	t.Parallel()
 	for _, flag := range append(modeFlags, "--order=start-first") {
 		t.Run(strings.Trim(flag, "-"), func(t *testing.T) {
 			t.Parallel()
@@ -302,6 +309,7 @@ func TestHangupInModes(t *testing.T) {
 // TestExecKeepAlive: clients on kept connections that are in use are told to
 // come back, and lose nothing, though the process that serves them is replaced.
 func TestExecKeepAlive(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"go", "nginx"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -354,6 +362,7 @@ func TestExecRefused(t *testing.T) {
 
 // TestExecWith: --exec beside the flags that concern more than one process.
 func TestExecWith(t *testing.T) {
+	t.Parallel()
 	t.Run("multi", func(t *testing.T) {
 		t.Parallel()
 		s, i := pool(t, "c-threads", 3, "--exec")

@@ -17,6 +17,7 @@ import (
 // it are restarted, first while nobody calls, so that only the wait itself can
 // tell that they are ready, then under load.
 func TestOddServers(t *testing.T) {
+	t.Parallel()
 	for _, model := range []string{"asio", "tokio", "nested", "rdnorm", "duped"} {
 		t.Run(model, func(t *testing.T) {
 			t.Parallel()
@@ -90,6 +91,7 @@ func TestGreedy(t *testing.T) {
 // TestLargeResponses: a blocking call that takes long, because its client reads
 // slowly, is not cut short by a restart.
 func TestLargeResponses(t *testing.T) {
+	t.Parallel()
 	for _, model := range []string{"write", "send", "writev", "sendmsg", "sendfile"} {
 		t.Run(model, func(t *testing.T) {
 			t.Parallel()

@@ -63,6 +63,7 @@ func (i *instance) versions(s *site, pids []int, version string) {
 // TestPoolRestart: all processes of a pool are replaced under load, at once or
 // one after the other, by a command or by one signal to everybody.
 func TestPoolRestart(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"go", "c-threads", "nginx", "python-select"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -106,6 +107,7 @@ func TestPoolRestart(t *testing.T) {
 // TestPoolScale: processes come and go under load, and nobody's connections go
 // with them.
 func TestPoolScale(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"go", "c-threads"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -22,6 +22,7 @@ const warmth = 1500 * time.Millisecond
 // TestReadyByChoice: a new version that accepts at once and is ready only
 // later takes over only then, and one that never is, never.
 func TestReadyByChoice(t *testing.T) {
+	t.Parallel()
 	for name, flag := range map[string]string{
 		"notify": "notify",
 		"delay":  "delay:1.5",
@@ -87,6 +88,7 @@ func eventOf(events []supervisor.Event, kind supervisor.EventKind) supervisor.Ev
 // TestReadyHTTP: whoever answers the probe is told apart in servers that wait
 // in their own ways, idle and under load.
 func TestReadyHTTP(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"c-threads", "c-prefork-reuseport", "c-epoll-edge", "c-fork-per-connection", "nginx", "node", "python-http1.0"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

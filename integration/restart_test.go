@@ -14,6 +14,7 @@ import (
 // that open a connection for each request, fails none of them, and each
 // restart is a new process with new code.
 func TestRestartUnderLoad(t *testing.T) {
+	t.Parallel()
 	for _, v := range victims {
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
@@ -51,6 +52,7 @@ func restartUnderLoad(t *testing.T, s *site, flags ...string) {
 // TestRestartWithSlowRequests: requests that take half a second are in flight
 // at each restart and all are answered, by the old version.
 func TestRestartWithSlowRequests(t *testing.T) {
+	t.Parallel()
 	for _, v := range victims {
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
@@ -128,6 +130,7 @@ func TestRestartKeepsWaitingClients(t *testing.T) {
 
 // TestRestartIPv6: the same over ::1.
 func TestRestartIPv6(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"go", "c-epoll-edge"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -143,6 +146,7 @@ func TestRestartIPv6(t *testing.T) {
 // TestRestartKeepAlive: clients on kept connections lose nothing either while
 // the old generation may serve them to their end.
 func TestRestartKeepAlive(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"go", "nginx", "node"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -57,6 +57,7 @@ func (s *site) listeners() (n int) {
 // TestGroupShrinksAndGrows: a group of sockets on one port loses nothing when
 // the new version has fewer of them, or more.
 func TestGroupShrinksAndGrows(t *testing.T) {
+	t.Parallel()
 	for _, v := range groupVictims {
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
@@ -94,6 +95,7 @@ func noWarning(t *testing.T, i *instance) {
 // TestGroupFails: a version that joins a group with more sockets and fails, at
 // whatever stage, takes no connection along.
 func TestGroupFails(t *testing.T) {
+	t.Parallel()
 	for _, how := range []string{"never", "late"} {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()

@@ -102,6 +102,7 @@ func inHand(t *testing.T, pids []int, port int) map[uint16]bool {
 // unless they had their answer already, and no others; nobody is refused, and
 // everybody else waits and is answered.
 func TestRevive(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"go", "c-threads"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -44,6 +44,7 @@ var badVersions = []badVersion{
 // TestBadVersions: under load, every bad version is refused in words and
 // costs nothing, the old one serves on, and a good restart right after works.
 func TestBadVersions(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"go", "c-threads", "c-epoll-edge"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -66,6 +67,7 @@ func TestBadVersions(t *testing.T) {
 
 // TestBrokenCode: what a typing error does to scripts and configurations.
 func TestBrokenCode(t *testing.T) {
+	t.Parallel()
 	for _, broken := range []struct{ name, content string }{
 		{"python-http1.1", "def broken(:\n"},
 		{"node", "function ( {\n"},
@@ -89,6 +91,7 @@ func TestBrokenCode(t *testing.T) {
 // socket and then dies is noticed when the old one has already been made
 // deaf. It must hear again, whatever way it has of waiting.
 func TestRollbackAfterQuiesce(t *testing.T) {
+	t.Parallel()
 	for _, v := range victims {
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()

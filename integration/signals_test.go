@@ -42,6 +42,7 @@ func (i *instance) says(what string) int {
 // TestRestartBySignal: HUP to hupt, and HUP to the program itself, restart;
 // the program never sees it.
 func TestRestartBySignal(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		flags []string
@@ -112,6 +113,7 @@ func TestSignalsPassedOn(t *testing.T) {
 
 // TestStopBySignal: TERM and INT to hupt reach the program as what they are.
 func TestStopBySignal(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		sig  syscall.Signal
 		says string

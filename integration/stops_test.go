@@ -17,6 +17,7 @@ var onThePath = regexp.MustCompile(`accept|read|write|send|recv|epoll|poll|selec
 // TestStops: hupt counts its own stops while a server answers requests on new
 // connections: none is on the path of a request.
 func TestStops(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		victim string
 		most   int // stops for a hundred requests; what they are is said in why

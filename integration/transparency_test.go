@@ -15,6 +15,7 @@ import (
 // the same bare and under hupt: arguments, environment, directory, umask,
 // signals, limits, priorities, descriptors with their offsets and flags.
 func TestProbe(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		argv func(dir string) []string
@@ -102,6 +103,7 @@ func filled(t *testing.T, path string) *os.File {
 // program made of itself meanwhile; and nothing that waited for the old one, an
 // alarm say, comes to the new one.
 func TestProbeSecondGeneration(t *testing.T) {
+	t.Parallel()
 	for _, flag := range append(modeFlags, "--order=start-first") {
 		t.Run(strings.Trim(flag, "-"), func(t *testing.T) {
 			t.Parallel()
@@ -213,6 +215,7 @@ func TestPathAfresh(t *testing.T) {
 
 // TestExitCodes: hupt ends as the program does.
 func TestExitCodes(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		script string
 		code   int

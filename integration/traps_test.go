@@ -15,6 +15,7 @@ var trapRestarts = max(3, scale(10))
 // TestTraps: programs that are hard on a tracer, see testdata/c/traps.c, are
 // restarted under load like any other.
 func TestTraps(t *testing.T) {
+	t.Parallel()
 	for _, model := range []string{"clone", "fork", "vfork", "signals", "exec", "leaderless",
 		"closefrom", "fewfds", "nofds", "nostack", "sandbox", "dropped", "daemon"} {
 		t.Run(model, func(t *testing.T) {
@@ -82,6 +83,7 @@ func leaves(t *testing.T, i *instance) {
 
 // TestRollbackOfTraps: the same programs hear again after a rollback.
 func TestRollbackOfTraps(t *testing.T) {
+	t.Parallel()
 	for _, model := range []string{"clone", "vfork", "signals", "leaderless", "fewfds", "sandbox", "dropped"} {
 		if model == "sandbox" && os.Getuid() != 0 {
 			continue // it is refused before the quiesce: see TestTraps

@@ -54,6 +54,7 @@ const (
 // TestDatagrams: at 5,000 datagrams a second, each is answered, once, whoever
 // serves; and after each restart it is the new version that does.
 func TestDatagrams(t *testing.T) {
+	t.Parallel()
 	for _, v := range udpVictims {
 		for _, host := range []string{"127.0.0.1", "::1"} {
 			if host == "::1" && v.name != "c-udp-epoll" {
@@ -172,6 +173,7 @@ func TestDatagramBad(t *testing.T) {
 // TestDatagramsElsewhere: sockets that are bound to any address, of one family
 // or both, to a port that the kernel chose, or not by the program at all.
 func TestDatagramsElsewhere(t *testing.T) {
+	t.Parallel()
 	for _, how := range []string{"0.0.0.0", "::", "port 0", "inherited"} {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()

@@ -56,6 +56,7 @@ var unixServers = []string{"go", "c-threads", "c-epoll-edge", "c-prefork", "c-fo
 
 // TestUnixAbstract: a server on an abstract name is handed over as one on a port.
 func TestUnixAbstract(t *testing.T) {
+	t.Parallel()
 	for _, name := range unixServers {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -134,6 +135,7 @@ var asyncio = &victim{name: "python-asyncio", template: "py/unix_asyncio.py", ta
 // TestUnixPath: whatever a server does with the path that it serves on, a
 // connect finds somebody there, at every instant of every restart.
 func TestUnixPath(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name, server string
 		args         []string
@@ -184,6 +186,7 @@ func TestUnixPath(t *testing.T) {
 // TestUnixBadVersions: a version that fails, wherever it does and whatever it
 // did to the path by then, takes nothing from the one that serves.
 func TestUnixBadVersions(t *testing.T) {
+	t.Parallel()
 	for name, args := range map[string][]string{
 		"unlinks": {"unlink=both"}, "renames": {"unlink=both", "rename=1", "mode=666"},
 	} {
@@ -249,6 +252,7 @@ func TestUnixElsewhere(t *testing.T) {
 // TestUnixModes: the path outlives a version that unlinks it at its end although
 // nothing of the program runs before the next one.
 func TestUnixModes(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		flags []string
 		again func(i *instance)
@@ -317,6 +321,7 @@ func dialPath(t *testing.T, socket string) *knocking {
 // TestUnixKnocks: 10,000 connects in a tight loop during 50 restarts; none finds
 // the path missing or nobody behind it.
 func TestUnixKnocks(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		server string
 		arg    string
@@ -344,6 +349,7 @@ func TestUnixKnocks(t *testing.T) {
 
 // TestUnixPackets: a SOCK_SEQPACKET server is handed over like a stream.
 func TestUnixPackets(t *testing.T) {
+	t.Parallel()
 	for name, args := range map[string][]string{"path": {"packets=1", "unlink=both"}, "abstract": {"packets=1"}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

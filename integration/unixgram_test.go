@@ -116,6 +116,7 @@ func (a *asking) answeredBy(version string) bool {
 // TestUnixDatagram: a datagram server on a path or an abstract name loses no
 // message to a restart, neither one that waits nor one that is being answered.
 func TestUnixDatagram(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name     string
 		v        *victim

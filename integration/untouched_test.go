@@ -92,6 +92,7 @@ func (i *instance) connections(state supervisor.ConnectionState) (found []superv
 // their generation drains, silent for longer than the grace in between; the
 // hammer cuts them, and that is counted.
 func TestDrainUntouched(t *testing.T) {
+	t.Parallel()
 	for _, model := range []string{"echo", "websocket", "websocket-later"} {
 		t.Run(model, func(t *testing.T) {
 			t.Parallel()
@@ -179,6 +180,7 @@ func TestDrainLingerer(t *testing.T) {
 // TestDrainModes: what is done to a silent connection and to one that speaks
 // HTTP, in each mode.
 func TestDrainModes(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		mode         string
 		told, closed bool
