@@ -299,12 +299,12 @@ func (i *instance) serving() supervisor.GenerationStatus {
 func await(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	// Many conditions run hupt, which would keep a processor busy.
-	pause := 10 * time.Millisecond
+	pause := 15 * time.Millisecond
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(pause) {
 		if cond() {
 			return
 		}
-		pause = min(pause*5/4, 100*time.Millisecond)
+		pause = min(pause*3/2, 100*time.Millisecond)
 	}
 	t.Fatalf("not within %v: %s", patience, what)
 }

@@ -106,11 +106,12 @@ func TestRollbackAfterQuiesce(t *testing.T) {
 	}
 }
 
-// paced is a load of a steady 400 requests a second, so that what takes long
-// is seen to take long, and long tests do not starve the others.
+// paced is a load of a steady 400 requests a second, 150 in the smallest suite,
+// so that what takes long is seen to take long, and long tests do not starve the
+// others.
 func paced(s *site) load.Options {
 	o := s.load()
-	o.Rate = 400
+	o.Rate = float64(min(400, max(150, scale(4000))))
 	o.Clients = 64
 	return o
 }

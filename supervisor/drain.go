@@ -1,9 +1,7 @@
 package supervisor
 
 import (
-	"net/netip"
 	"runtime"
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,6 +17,7 @@ const (
 	drainTick    = 10 * time.Millisecond
 	drainTickMax = 500 * time.Millisecond
 	drainCost    = 10
+	drainedTick  = time.Second // none is left, and nothing can be accepted
 	pokeTick     = 100 * time.Millisecond
 	tellTick     = 250 * time.Millisecond // as many are left, but in other states
 )
@@ -34,19 +33,26 @@ func (s *Supervisor) drain(g *gen, over <-chan struct{}) {
 	unfinished, wasOpen := g.unfinished, false
 	answersSince := time.Now()
 	poked := time.Now()
+	left, cut, looked, accepted := -1, 0, time.Time{}, true
 	surplus := newSurplusDrain(g)
 	runtime.LockOSThread() // for threadTime
 	defer runtime.UnlockOSThread()
 	for {
 		spent := threadTime()
 		accepts := !s.drainSurplus(g, surplus, over)
-		left, err := d.look(s.tracer.Pids(g.traced), func() []int { return s.otherPids(g) })
-		if err == nil && !accepts { // what is accepted just now is not idle
-			h.step(d.open)
-		}
-		cut := 0
-		if len(abandoned) > 0 && err == nil {
-			cut, err = a.look(s.tracer.Pids(g.traced), func() []int { return nil })
+		var err error
+		if left != 0 || cut != 0 || accepts || unfinished || accepted || time.Since(looked) >= drainedTick {
+			looked, accepted = time.Now(), accepts || unfinished
+			left, err = d.look(s.tracer.Pids(g.traced), func() []int { return s.otherPids(g) })
+			if err == nil && !accepts { // what is accepted just now is not idle
+				h.step(d.open)
+			}
+			if len(abandoned) > 0 && err == nil {
+				cut, err = a.look(s.tracer.Pids(g.traced), func() []int { return nil })
+			}
+			if err != nil {
+				left = -1
+			}
 		}
 		open := unfinished || accepts || s.answers(g, answersSince)
 		switch n := g.conns.counts(); {
@@ -111,11 +117,6 @@ func (s *Supervisor) waitedFor(names []tracer.Name) (waited, abandoned []tracer.
 	return waited, abandoned
 }
 
-func has(open map[uint64]fdtable.Socket, inode uint64) bool {
-	_, ok := open[inode]
-	return ok
-}
-
 // otherPids is the processes of every generation but g.
 func (s *Supervisor) otherPids(g *gen) (pids []int) {
 	var others []*tracer.Generation
@@ -133,169 +134,6 @@ func (s *Supervisor) otherPids(g *gen) (pids []int) {
 		pids = append(pids, s.member.pool.pids(s.member)...)
 	}
 	return pids
-}
-
-// drainage is what a drain knows of its connections. No new one can appear, so
-// it watches a set shrink.
-type drainage struct {
-	names   []tracer.Name
-	set     map[uint64]bool // inodes; some may have been closed since
-	other   map[uint64]bool // inodes of sockets of the generation that are no such connections
-	unowned map[uint64]time.Time
-	open    map[uint64]fdtable.Socket // those of set that are open, as the last look saw them
-}
-
-func newDrainage(names []tracer.Name) *drainage {
-	return &drainage{names: names, other: make(map[uint64]bool), unowned: make(map[uint64]time.Time)}
-}
-
-// inFlight is how long a connection that no process has may be on its way from
-// one to another, in the queue of a Unix socket: node's cluster hands them on
-// so. Beyond, some stranger has it.
-const inFlight = 2 * time.Second
-
-// look counts what is left. A dump of sock_diag is cheap, but one that runs
-// while others come and go may miss a socket: it is believed when it shows
-// something, and when it shows nothing, the processes' descriptors decide.
-func (d *drainage) look(pids []int, others func() []int) (int, error) {
-	open, peers, err := connected(d.names)
-	if err != nil {
-		return 0, err
-	}
-	if left := d.still(open); left > 0 {
-		return left, nil
-	}
-	set := make(map[uint64]bool)
-	own := make(map[uint64]bool)
-	for _, pid := range pids {
-		fds, err := fdtable.Sockets(pid)
-		if err != nil {
-			continue // it has ended
-		}
-		for fd, inode := range fds {
-			own[inode] = true
-			if d.mine(pid, fd, inode, open) {
-				set[inode] = true
-			}
-		}
-	}
-	// Workers that are connected to their own master would never be done.
-	for inode, peer := range peers {
-		if own[peer] {
-			delete(set, inode)
-			delete(open, inode)
-		}
-	}
-	d.takeUnowned(set, open, others)
-	d.set = set
-	d.still(open)
-	return len(set), nil
-}
-
-// still keeps what is left of the set, and counts it.
-func (d *drainage) still(open map[uint64]fdtable.Socket) int {
-	d.open = make(map[uint64]fdtable.Socket, len(d.set))
-	for inode := range d.set {
-		if s, ok := open[inode]; ok {
-			d.open[inode] = s
-		}
-	}
-	return len(d.open)
-}
-
-// mine reports whether a socket of the generation is such a connection.
-func (d *drainage) mine(pid, fd int, inode uint64, open map[uint64]fdtable.Socket) bool {
-	if has(open, inode) || d.set[inode] {
-		return true
-	}
-	if d.other[inode] {
-		return false
-	}
-	if tracer.Accepted(pid, fd, func(c tracer.Name) bool { return covers(d.names, c) }) {
-		return true
-	}
-	d.other[inode] = true
-	return false
-}
-
-// takeUnowned adds connections that no process of any generation has to set,
-// for as long as they may be in flight.
-func (d *drainage) takeUnowned(set map[uint64]bool, open map[uint64]fdtable.Socket, others func() []int) {
-	missing := make(map[uint64]bool)
-	for inode := range open {
-		if !set[inode] {
-			missing[inode] = true
-		}
-	}
-	if len(missing) > 0 {
-		for inode := range ofProcesses(others(), missing) {
-			delete(missing, inode)
-		}
-	}
-	if len(missing) > 0 {
-		// Most of what nobody has was closed since the first look.
-		now, _, err := connected(d.names)
-		for inode := range missing {
-			if err == nil && !has(now, inode) {
-				delete(missing, inode)
-			}
-		}
-	}
-	for inode := range missing {
-		since, seen := d.unowned[inode]
-		if !seen {
-			since = time.Now()
-			d.unowned[inode] = since
-		}
-		if time.Since(since) < inFlight {
-			set[inode] = true
-		}
-	}
-}
-
-// connected is the connections by inode, whose local end is one of
-// names, and, of those over Unix sockets, the inodes of their other ends. An
-// orphan, which no descriptor refers to any more, has inode 0.
-func connected(names []tracer.Name) (open map[uint64]fdtable.Socket, peers map[uint64]uint64, err error) {
-	open, peers = make(map[uint64]fdtable.Socket), make(map[uint64]uint64)
-	add := func(sockets []fdtable.Socket, err error) error {
-		for _, c := range sockets {
-			if c.Inode != 0 && covers(names, tracer.NameOf(c)) {
-				open[c.Inode] = c
-				if c.Peer != 0 {
-					peers[c.Inode] = c.Peer
-				}
-			}
-		}
-		return err
-	}
-	seen := make(map[tracer.Name]bool)
-	for _, n := range names {
-		// One dump for all that share a port, and one for all Unix sockets.
-		one := tracer.Name{Family: unix.AF_UNIX}
-		if n.Family != unix.AF_UNIX {
-			one = tracer.Name{Address: netip.AddrPortFrom(netip.Addr{}, n.Address.Port())}
-		}
-		if n.Datagram() || seen[one] {
-			continue
-		}
-		seen[one] = true
-		if one.Family == unix.AF_UNIX {
-			err = add(fdtable.DumpUnix(1 << fdtable.StateEstablished))
-		} else {
-			err = add(fdtable.DumpFlows(fdtable.Connected, one.Address.Port()))
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-	}
-	return open, peers, nil
-}
-
-// covers reports whether a connection whose local end is c came in by one of
-// names.
-func covers(names []tracer.Name, c tracer.Name) bool {
-	return slices.ContainsFunc(names, func(n tracer.Name) bool { return n.Accepts(c) })
 }
 
 // ofProcesses is those of the open connections that some process has.

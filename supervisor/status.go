@@ -42,17 +42,15 @@ func (s *Supervisor) Status(connections bool) Status {
 		}
 	})
 	st.Stops, st.Injected = s.tracer.Stats()
-	dump := fdtable.Dump
-	if connections {
-		dump = fdtable.DumpFlows
+	mine := make([]map[uint64]bool, len(gens))
+	for i, g := range gens {
+		st.Generations[i].PIDs = s.tracer.Pids(g.traced)
+		mine[i] = ofPids(st.Generations[i].PIDs)
 	}
-	sockets, _ := dump(fdtable.Listening|fdtable.Connected, 0)
-	local, _ := fdtable.DumpUnix(fdtable.Listening | fdtable.Connected)
-	sockets = append(sockets, local...)
-	sockets = append(sockets, s.datagramServers()...)
+	sockets := s.sockets(mine, connections)
 	paths := s.tracer.SocketPaths()
 	for i := range st.Generations {
-		open := s.fill(&st.Generations[i], gens[i].traced, serves[i], sockets, paths)
+		open := s.fill(&st.Generations[i], gens[i].traced, mine[i], serves[i], sockets, paths)
 		if connections {
 			gens[i].conns.update(open, s.tracer.Conns(gens[i].traced))
 			st.Generations[i].Connected = gens[i].conns.list()
@@ -61,13 +59,10 @@ func (s *Supervisor) Status(connections bool) Status {
 	return st
 }
 
-// fill gives the connections by inode.
-func (s *Supervisor) fill(out *GenerationStatus, g *tracer.Generation, served []tracer.Name, sockets []fdtable.Socket, paths map[uint64]string) map[uint64]fdtable.Socket {
-	out.PIDs = s.tracer.Pids(g)
-	adopted := s.tracer.Adopted(g)
+// ofPids is the inodes of the sockets that processes have.
+func ofPids(pids []int) map[uint64]bool {
 	mine := make(map[uint64]bool)
-	for _, pid := range out.PIDs {
-		out.RSS += rss(pid)
+	for _, pid := range pids {
 		fds, err := fdtable.Sockets(pid)
 		if err != nil {
 			continue
@@ -75,6 +70,42 @@ func (s *Supervisor) fill(out *GenerationStatus, g *tracer.Generation, served []
 		for _, inode := range fds {
 			mine[inode] = true
 		}
+	}
+	return mine
+}
+
+// sockets is what the kernel tells of the sockets of all generations, and of
+// others. The table of connections, which is long on a busy machine, is only
+// read if they have something that is in no other.
+func (s *Supervisor) sockets(mine []map[uint64]bool, flows bool) []fdtable.Socket {
+	sockets, _ := fdtable.Dump(fdtable.Listening, 0)
+	local, _ := fdtable.DumpUnix(fdtable.Listening | fdtable.Connected)
+	sockets = append(sockets, local...)
+	sockets = append(sockets, s.datagramServers()...)
+	known := make(map[uint64]bool, len(sockets))
+	for _, k := range sockets {
+		known[k.Inode] = true
+	}
+	for _, m := range mine {
+		for inode := range m {
+			if !known[inode] {
+				dump := fdtable.Dump
+				if flows {
+					dump = fdtable.DumpFlows
+				}
+				connected, _ := dump(fdtable.Connected, 0)
+				return append(sockets, connected...)
+			}
+		}
+	}
+	return sockets
+}
+
+// fill gives the connections by inode.
+func (s *Supervisor) fill(out *GenerationStatus, g *tracer.Generation, mine map[uint64]bool, served []tracer.Name, sockets []fdtable.Socket, paths map[uint64]string) map[uint64]fdtable.Socket {
+	adopted := s.tracer.Adopted(g)
+	for _, pid := range out.PIDs {
+		out.RSS += rss(pid)
 	}
 	names := served
 	for _, k := range sockets {
