@@ -100,18 +100,37 @@ func reap(pid int) {
 
 // reapOrphans takes the ends of the descendants of victims, which become ours
 // when their parents end: by the hundred, they would make every look at /proc
-// slow. Those that os/exec waits for are zombies for a moment only.
+// slow. Those that os/exec waits for are its own, however late it is.
 func reapOrphans() {
 	const moment = 2 * time.Second
 	for before := []int(nil); ; time.Sleep(moment) {
 		now := zombies(os.Getpid())
+		awaited := ownChildren()
 		for _, pid := range now {
-			if slices.Contains(before, pid) {
+			if slices.Contains(before, pid) && !awaited[pid] {
 				reap(pid)
 			}
 		}
 		before = now
 	}
+}
+
+// ownChildren are the processes that were started here and not yet waited for:
+// os has a pidfd for each (pidfd_open(2) tells what its fdinfo holds).
+func ownChildren() map[int]bool {
+	own := make(map[int]bool)
+	entries, _ := os.ReadDir("/proc/self/fdinfo")
+	for _, e := range entries {
+		text, _ := os.ReadFile("/proc/self/fdinfo/" + e.Name())
+		for line := range strings.Lines(string(text)) {
+			if value, ok := strings.CutPrefix(line, "Pid:"); ok {
+				if pid, err := strconv.Atoi(strings.TrimSpace(value)); err == nil {
+					own[pid] = true
+				}
+			}
+		}
+	}
+	return own
 }
 
 // zombies are the children of a process that nobody has waited for.

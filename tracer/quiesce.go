@@ -127,10 +127,16 @@ func (t *Tracer) Settle(g *Generation) {
 func (t *Tracer) Unsettle(g *Generation) { t.Do(func() { g.settled = false }) }
 
 func (t *Tracer) closeDummies(g *Generation) {
+	var inGroups []*dummy
 	for inode, d := range g.dummies {
 		delete(g.dummies, inode)
-		t.closeDummy(d)
+		if d.of != nil {
+			inGroups = append(inGroups, d)
+		} else {
+			unix.Close(d.fd)
+		}
 	}
+	t.partDummies(inGroups)
 }
 
 // swap does Plan in every process of g that has a descriptor to swap, and again

@@ -119,9 +119,7 @@ func (t *Tracer) Part(surplus []*Held) (left []*Held) {
 	return left
 }
 
-// partGroup closes the surplus sockets of a group one by one. The kernel moves
-// the last one of the group into the place of one that is closed, so that one
-// must not be among the chosen meanwhile.
+// partGroup closes the surplus sockets of a group in whose queues nothing is.
 func (t *Tracer) partGroup(n Name, surplus []*Held) {
 	if t.chosen[n] == nil || n.migrates() {
 		for _, h := range t.still(surplus) {
@@ -132,47 +130,69 @@ func (t *Tracer) partGroup(n Name, surplus []*Held) {
 		t.releaseGroup(n)
 		return
 	}
+	part := func(h *Held) bool { return t.shunned[h.Inode] == h && slices.Contains(surplus, h) }
+	if t.partEach(n, part, (*Held).waits) == nil {
+		t.releaseGroup(n)
+	}
+}
+
+// errWaits: something is in the queue of a socket that was to be closed.
+var errWaits = errors.New("something waits")
+
+// errShared: there are as many sockets in a group after hupt closed one of them.
+var errShared = errors.New("it is open in another process")
+
+// partEach closes those of a group that part is true of, the last one first. The
+// kernel moves the last one of the group into the place of one that is closed,
+// so that one must not be among the chosen meanwhile: a place that is not there
+// means any of them, and some hear nothing.
+func (t *Tracer) partEach(n Name, part, waits func(h *Held) bool) error {
 	g, order, err := t.order(n)
 	if err != nil {
-		return
+		return err
 	}
 	for {
 		last := len(order) - 1
 		index := last
-		for index >= 0 && !t.isSurplus(order[index], surplus) {
+		for index >= 0 && (order[index] == nil || !part(order[index])) {
 			index--
 		}
 		if index < 0 {
-			break
+			return nil
 		}
 		h, chosen := order[index], t.chooses(order)
-		if h.waits() {
-			return
+		if waits(h) {
+			return errWaits
 		}
 		moves := index < last && len(chosen) > 0 && chosen[len(chosen)-1] == last
 		if moves && len(chosen) > 1 {
 			g.FDs = []int{t.knownFD(order)}
-			if t.choose(n, g, chosen[:len(chosen)-1]) != nil {
-				return
+			if err := t.choose(n, g, chosen[:len(chosen)-1]); err != nil {
+				return err
 			}
 		}
 		t.partOne(h)
+		before := slices.Clone(order)
 		order[index] = order[last]
 		order = order[:last]
-		if !moves {
-			continue
+		if moves {
+			g.FDs = []int{t.knownFD(order)}
+			if t.choose(n, g, t.chooses(order)) != nil {
+				return nil
+			}
 		}
-		g.FDs = []int{t.knownFD(order)}
-		if t.choose(n, g, t.chooses(order)) != nil || len(chosen) == 1 {
-			// In between, the kernel chose among all that are left.
-			break
+		if size, err := groupSize(n); err != nil || size > last {
+			// Some process has it still, and nothing moved; or one came meanwhile.
+			if t.steer(n) != nil {
+				g.FDs = []int{t.knownFD(before)}
+				t.choose(n, g, chosen)
+			}
+			return errShared
+		}
+		if moves && len(chosen) == 1 {
+			return nil // in between, the kernel chose among all that are left
 		}
 	}
-	t.releaseGroup(n)
-}
-
-func (t *Tracer) isSurplus(h *Held, surplus []*Held) bool {
-	return h != nil && t.shunned[h.Inode] == h && slices.Contains(surplus, h)
 }
 
 func (t *Tracer) partOne(h *Held) {

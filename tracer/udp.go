@@ -132,7 +132,7 @@ func (t *Tracer) newDatagramDummy(h *Held) (*dummy, error) {
 		return nil, os.NewSyscallError("socket", err)
 	}
 	if err := t.bindBeside(h, d); err != nil {
-		t.closeDummy(d)
+		t.partDummies([]*dummy{d})
 		return nil, fmt.Errorf("make a dummy for %s: %w", h.Name, err)
 	}
 	return d, nil
@@ -189,15 +189,36 @@ func (t *Tracer) bindBeside(h *Held, d *dummy) error {
 	return nil
 }
 
-// closeDummy closes a dummy, and leaves the choice in its group to the kernel
-// if it was the last.
-func (t *Tracer) closeDummy(d *dummy) {
-	unix.Close(d.fd)
-	h := d.of
-	if h == nil {
-		return
+// partDummies closes those of the dummies that are datagram sockets, which have
+// a place in a group.
+func (t *Tracer) partDummies(dummies []*dummy) {
+	of := make(map[Name]*Held)
+	going, parted := make(map[uint64]bool), make(map[uint64]bool)
+	for _, d := range dummies {
+		of[d.of.Name], going[d.inode] = d.of, true
 	}
-	delete(t.shunned, d.inode)
+	for n, h := range of {
+		if t.chosen[n] != nil {
+			// If it can't be found out which is where, they are closed all the same.
+			_ = t.partEach(n, func(h *Held) bool { return going[h.Inode] }, func(h *Held) bool { parted[h.Inode] = true; return false })
+		}
+		for _, d := range dummies {
+			if d.of.Name != n {
+				continue
+			}
+			if beside := t.shunned[d.inode]; beside != nil {
+				t.partOne(beside)
+			} else if !parted[d.inode] { // it came into no group
+				unix.Close(d.fd)
+			}
+		}
+		t.unshare(h)
+	}
+}
+
+// unshare leaves the choice in the group of h to the kernel if nothing is shunned
+// any more, and what shared its address with a dummy only, to itself.
+func (t *Tracer) unshare(h *Held) {
 	for _, s := range t.shunned {
 		if s.Name == h.Name {
 			t.steer(h.Name)
