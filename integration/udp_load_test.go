@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -26,6 +27,8 @@ type datagrams struct {
 	mu       sync.Mutex
 	versions map[string]int
 	wrong    []string
+	lost     []time.Duration // when what nobody answered was sent
+	began    time.Time
 }
 
 const (
@@ -41,7 +44,7 @@ const (
 // sendDatagrams sends rate a second in all to address until stopped.
 func sendDatagrams(t testing.TB, address string, rate int) *datagrams {
 	t.Helper()
-	d := &datagrams{t: t, stop: make(chan struct{}), versions: make(map[string]int)}
+	d := &datagrams{t: t, stop: make(chan struct{}), versions: make(map[string]int), began: time.Now()}
 	for range datagramClients {
 		conn, err := net.Dial("udp", address)
 		if err != nil {
@@ -77,7 +80,14 @@ func (c *datagramClient) send(every time.Duration) {
 		case c.window <- struct{}{}:
 		}
 		c.mu.Lock()
-		c.open[n] = time.AfterFunc(datagramGivenUp, func() { c.close(n) })
+		sent := time.Since(c.d.began)
+		c.open[n] = time.AfterFunc(datagramGivenUp, func() {
+			if c.close(n) {
+				c.d.mu.Lock()
+				c.d.lost = append(c.d.lost, sent)
+				c.d.mu.Unlock()
+			}
+		})
 		c.mu.Unlock()
 		c.d.sent.Add(1)
 		if _, err := fmt.Fprintf(c.conn, "datagram %d", n); err != nil {
@@ -148,6 +158,13 @@ func (d *datagrams) end() (sent, lost int64) {
 	}
 	d.readers.Wait()
 	return d.sent.Load(), d.sent.Load() - d.answered.Load()
+}
+
+// whenLost is when those were sent that nobody answered, since the load began.
+func (d *datagrams) whenLost() []time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.lost)
 }
 
 // askDatagram sends one datagram and returns who answers.

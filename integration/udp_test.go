@@ -129,7 +129,9 @@ func TestDatagramGroup(t *testing.T) {
 		version := fmt.Sprintf("v%d", n+1)
 		s.setWorkers(size)
 		s.deploy(version)
+		began := time.Since(d.began)
 		i.restart("--wait-drained")
+		t.Logf("to %d sockets, from %v to %v", size, began, time.Since(d.began))
 		if who := s.awaitDatagram(); who.version != version {
 			t.Errorf("after the restart to %s, %s answers", version, who.version)
 		}
@@ -141,6 +143,7 @@ func TestDatagramGroup(t *testing.T) {
 	// million (README). A queue that is lost would be hundreds.
 	if lost > sent/20_000 || len(d.wrong) != 0 || d.refused.Load() != 0 {
 		t.Errorf("%d of %d datagrams were not answered, %d refused; other answers: %.300q", lost, sent, d.refused.Load(), d.wrong)
+		t.Log("what was lost was sent at ", d.whenLost())
 	}
 	noWarning(t, i)
 }
