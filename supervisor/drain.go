@@ -54,6 +54,9 @@ func (s *Supervisor) drain(g *gen, over <-chan struct{}) {
 				left = -1
 			}
 		}
+		if accepts || unfinished {
+			answersSince = time.Now()
+		}
 		open := unfinished || accepts || s.answers(g, answersSince)
 		switch n := g.conns.counts(); {
 		case err != nil:
@@ -85,11 +88,11 @@ func (s *Supervisor) drain(g *gen, over <-chan struct{}) {
 }
 
 // answerTime is how long a generation may take to answer datagrams that it
-// received before it was quiesced. Nothing tells when it has.
+// received while it could. Nothing tells when it has.
 const answerTime = 2 * time.Second
 
-// answers reports whether a generation that was quiesced at since is to have
-// time to answer datagrams.
+// answers reports whether a generation that could receive until since is to
+// have time to answer datagrams.
 func (s *Supervisor) answers(g *gen, since time.Time) bool {
 	return s.tracer.Answers(g.traced) && (time.Since(since) < answerTime || s.tracer.Unread(g.traced))
 }
