@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -29,6 +30,7 @@ type datagrams struct {
 	wrong    []string
 	lost     []time.Duration // when what nobody answered was sent
 	began    time.Time
+	dropped  int // what the machine had dropped by then
 }
 
 const (
@@ -44,7 +46,7 @@ const (
 // sendDatagrams sends rate a second in all to address until stopped.
 func sendDatagrams(t testing.TB, address string, rate int) *datagrams {
 	t.Helper()
-	d := &datagrams{t: t, stop: make(chan struct{}), versions: make(map[string]int), began: time.Now()}
+	d := &datagrams{t: t, stop: make(chan struct{}), versions: make(map[string]int), began: time.Now(), dropped: machineDropped(t)}
 	for range datagramClients {
 		conn, err := net.Dial("udp", address)
 		if err != nil {
@@ -158,6 +160,44 @@ func (d *datagrams) end() (sent, lost int64) {
 	}
 	d.readers.Wait()
 	return d.sent.Load(), d.sent.Load() - d.answered.Load()
+}
+
+// judge fails the test if a datagram was lost, refused, or answered wrong.
+//
+// A machine that is too busy drops packets itself, of whatever program: those
+// for which the queue of a processor has no room (net.core.netdev_max_backlog).
+// It counts them, so what it dropped meanwhile is not taken for hupt's doing.
+func (d *datagrams) judge(what string) {
+	d.t.Helper()
+	sent, lost := d.end()
+	dropped := machineDropped(d.t) - d.dropped
+	d.t.Logf("%s: %d datagrams, %d not answered; the machine itself dropped %d packets", what, sent, lost, dropped)
+	if lost > int64(dropped) || len(d.wrong) != 0 || d.refused.Load() != 0 {
+		d.t.Errorf("%s: %d of %d datagrams were not answered, %d refused; other answers: %.300q", what, lost, sent, d.refused.Load(), d.wrong)
+		d.t.Log("what was lost was sent at ", d.whenLost())
+	}
+}
+
+// machineDropped is the second column of /proc/net/softnet_stat, of all
+// processors (Documentation/admin-guide/sysctl/net.rst).
+func machineDropped(t testing.TB) (n int) {
+	t.Helper()
+	text, err := os.ReadFile("/proc/net/softnet_stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		if len(f) < 2 {
+			t.Fatalf("/proc/net/softnet_stat: %q", line)
+		}
+		d, err := strconv.ParseUint(f[1], 16, 32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += int(d)
+	}
+	return n
 }
 
 // whenLost is when those were sent that nobody answered, since the load began.

@@ -46,10 +46,10 @@ func (s *site) awaitDatagram() (who tag) {
 	return who
 }
 
-const (
-	datagramRate     = 5000
-	datagramRestarts = 20
-)
+const datagramRestarts = 20
+
+// datagramRate is 5,000 a second, and fewer in the smallest suites.
+var datagramRate = min(5000, max(1000, scale(100_000)))
 
 // TestDatagrams: at 5,000 datagrams a second, each is answered, once, whoever
 // serves; and after each restart it is the new version that does.
@@ -78,11 +78,7 @@ func TestDatagrams(t *testing.T) {
 					pids = append(pids, who.pid)
 				}
 				await(t, "the old ones have gone", func() bool { return len(i.status().Generations) == 1 })
-				sent, lost := d.end()
-				t.Logf("%d datagrams over %d restarts: %d not answered", sent, restarts, lost)
-				if lost != 0 || len(d.wrong) != 0 || d.refused.Load() != 0 {
-					t.Errorf("%d of %d datagrams were not answered, %d refused; other answers: %.300q", lost, sent, d.refused.Load(), d.wrong)
-				}
+				d.judge(fmt.Sprintf("%d restarts", restarts))
 				if status := i.status(); status.Rollbacks != 0 || status.Cut != 0 {
 					t.Errorf("hupt counts %d rollbacks, %d connections cut", status.Rollbacks, status.Cut)
 				}
@@ -136,15 +132,7 @@ func TestDatagramGroup(t *testing.T) {
 			t.Errorf("after the restart to %s, %s answers", version, who.version)
 		}
 	}
-	sent, lost := d.end()
-	t.Logf("%d datagrams: %d not answered", sent, lost)
-	// A group whose sockets change in number is steered anew several times, and a
-	// datagram that is under way at that instant may be lost: about one in a
-	// million (README). A queue that is lost would be hundreds.
-	if lost > sent/20_000 || len(d.wrong) != 0 || d.refused.Load() != 0 {
-		t.Errorf("%d of %d datagrams were not answered, %d refused; other answers: %.300q", lost, sent, d.refused.Load(), d.wrong)
-		t.Log("what was lost was sent at ", d.whenLost())
-	}
+	d.judge("a group that changes in number")
 	noWarning(t, i)
 }
 
@@ -167,10 +155,7 @@ func TestDatagramBad(t *testing.T) {
 			t.Errorf("after the restart to %s, %s answers", version, who.version)
 		}
 	}
-	sent, lost := d.end()
-	if lost != 0 || len(d.wrong) != 0 {
-		t.Errorf("%d of %d datagrams were not answered; other answers: %.300q", lost, sent, d.wrong)
-	}
+	d.judge("versions that fail")
 }
 
 // TestDatagramsElsewhere: sockets that are bound to any address, of one family
@@ -232,10 +217,7 @@ func TestDatagramsElsewhere(t *testing.T) {
 					t.Errorf("after the restart to %s, %s answers: %v", version, who.version, err)
 				}
 			}
-			sent, lost := d.end()
-			if lost != 0 || len(d.wrong) != 0 || d.refused.Load() != 0 {
-				t.Errorf("%d of %d datagrams were not answered, %d refused; other answers: %.300q", lost, sent, d.refused.Load(), d.wrong)
-			}
+			d.judge("bound to " + how)
 		})
 	}
 }
