@@ -171,6 +171,9 @@ func (s *site) load() load.Options {
 	if s.v.raw != nil {
 		o.Raw = s.v.raw
 	}
+	if small() {
+		o.Rate = 250
+	}
 	switch {
 	case s.socket != "":
 		o.Network = "unix"

@@ -90,6 +90,9 @@ func knock(t *testing.T, kind int, socket string) *knocking {
 				n.(*atomic.Int64).Add(1)
 			}
 			k.made.Add(1)
+			if small() {
+				time.Sleep(time.Millisecond)
+			}
 		}
 	})
 	return k
