@@ -186,7 +186,7 @@ func (s *site) load() load.Options {
 // slow returns the options of a load whose requests take ms in the server.
 func (s *site) slow(ms int) load.Options {
 	o := s.load()
-	o.Kind = load.Slow
+	o.Kind, o.Rate = load.Slow, 0
 	o.Path = fmt.Sprintf("/slow?ms=%d", ms)
 	if s.v.slowRaw != nil {
 		o.Raw = s.v.slowRaw(ms)
