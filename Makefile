@@ -1,7 +1,7 @@
 # What to run: make demo, make test. What each needs is in docs/testing.md.
 GO ?= go
 # Tests of one group that run at once. Much of each is waiting.
-PARALLEL ?= 6
+PARALLEL ?= 8
 TESTFLAGS = -parallel $(PARALLEL) -timeout 30m
 
 .PHONY: build demo test full deps check race integration user table clean
