@@ -92,10 +92,12 @@ func endAll(pids []int) {
 	}
 }
 
-// reap takes the end of a process that has become ours as its subreaper. It
-// is not called for those that os/exec waits for.
+// reap takes the end of a process that has become ours as its subreaper, but
+// not of one that os/exec waits for: a pid may be another's by now.
 func reap(pid int) {
-	unix.Wait4(pid, nil, unix.WNOHANG, nil)
+	if state, _ := statOf(pid); state == "Z" && !ownChildren()[pid] {
+		unix.Wait4(pid, nil, unix.WNOHANG, nil)
+	}
 }
 
 // reapOrphans takes the ends of the descendants of victims, which become ours
@@ -105,9 +107,8 @@ func reapOrphans() {
 	const moment = 2 * time.Second
 	for before := []int(nil); ; time.Sleep(moment) {
 		now := zombies(os.Getpid())
-		awaited := ownChildren()
 		for _, pid := range now {
-			if slices.Contains(before, pid) && !awaited[pid] {
+			if slices.Contains(before, pid) {
 				reap(pid)
 			}
 		}
