@@ -270,6 +270,7 @@ func begin(t *testing.T, change ...func(*Config, *fakeTracer)) *run {
 		machine: generation.New(generation.Policy{ReadyTimeout: cfg.ReadyTimeout, DrainTimeout: cfg.DrainTimeout, KillAfter: cfg.KillAfter, Ready: cfg.Ready.policy(), WaitChildren: cfg.WaitChildren,
 			Revive: cfg.Revive, ReviveMax: cfg.ReviveMax, ReviveDelay: cfg.ReviveDelay, ReviveReset: cfg.ReviveReset}),
 		gens: make(map[int]*gen), timers: make(map[generation.Timer]*time.Timer), outside: make(map[delivery]time.Time),
+		terminal: make(map[syscall.Signal]time.Time), stopSelf: func() {},
 	}
 	go func() {
 		defer close(r.end)

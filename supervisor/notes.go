@@ -60,6 +60,10 @@ func (s *Supervisor) note(n tracer.Note) {
 	}
 }
 
+// stopsBoth is how long after hupt heard of it a signal of the terminal may stop
+// the program, on a machine that is busy.
+const stopsBoth = 3 * time.Second
+
 // groupStop: the program's first process was stopped. If the terminal did it, or
 // whoever did it to hupt, too, the shell waits for hupt, so hupt stops, too. A
 // program that somebody else stops is somebody else's to continue, and hupt
@@ -68,7 +72,7 @@ func (s *Supervisor) groupStop(g *gen, sig unix.Signal) {
 	s.stopped = true
 	switch sig {
 	case unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
-		if last := s.terminal[syscall.Signal(sig)]; time.Since(last) < time.Second {
+		if last := s.terminal[syscall.Signal(sig)]; time.Since(last) < stopsBoth {
 			s.late = !s.caughtStop.After(last.Add(-together))
 			s.stopToo()
 		}
@@ -79,7 +83,7 @@ func (s *Supervisor) groupStop(g *gen, sig unix.Signal) {
 func (s *Supervisor) stopToo() {
 	if !s.stopsToo && (s.member == nil || s.member.number == 1) { // one of them is enough
 		s.stopsToo = true
-		unix.Kill(unix.Getpid(), unix.SIGSTOP)
+		s.stopSelf()
 	}
 }
 

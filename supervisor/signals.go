@@ -50,8 +50,11 @@ func (s *Supervisor) caught(sig syscall.Signal) {
 			return
 		}
 		s.terminal[sig], s.caughtStop = time.Now(), time.Now()
-		if s.stopped { // its stop was heard of first
+		if s.stopped {
+			// Its stop was heard of first, however long ago: it had this one, and
+			// passed on, it would stop again as soon as it is continued.
 			s.stopToo()
+			return
 		}
 	}
 	// The program may be about to get the same one: wait, then look.

@@ -84,6 +84,48 @@ func TestOneSignalToBoth(t *testing.T) {
 	})
 }
 
+// TestStopOfBoth: what the terminal stops is stopped once, the program and hupt,
+// whichever of them is heard first, and however much later the other one is.
+func TestStopOfBoth(t *testing.T) {
+	for name, c := range map[string]struct {
+		passedOn bool
+		order    func(r *run)
+	}{
+		"hupt first": {false, func(r *run) {
+			r.sent(unix.SIGTSTP)
+			r.got(tracer.NoteOutsideSignal, unix.SIGTSTP, 1, 1001)
+			r.got(tracer.NoteGroupStop, unix.SIGTSTP, 1, 1001)
+		}},
+		"program long before": {false, func(r *run) {
+			r.got(tracer.NoteOutsideSignal, unix.SIGTSTP, 1, 1001)
+			r.got(tracer.NoteGroupStop, unix.SIGTSTP, 1, 1001)
+			r.settled()
+			r.sent(unix.SIGTSTP)
+		}},
+		"hupt alone": {true, func(r *run) {
+			r.sent(unix.SIGTSTP)
+			r.asked("signal 1 SIGTSTP")
+			r.got(tracer.NoteGroupStop, unix.SIGTSTP, 1, 1001)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t)
+			stops := 0
+			r.call(func() { r.stopSelf = func() { stops++ } })
+			c.order(r)
+			r.settled()
+			r.call(func() {
+				if stops != 1 {
+					t.Errorf("hupt was stopped %d times", stops)
+				}
+			})
+			if !c.passedOn {
+				r.never("signal 1 SIGTSTP")
+			}
+		})
+	}
+}
+
 // TestBurstIsOneRestart: `killall -HUP` reaches hupt and every process.
 func TestBurstIsOneRestart(t *testing.T) {
 	r := start(t)

@@ -96,6 +96,7 @@ type Supervisor struct {
 	again      bool      // a restart signal came while a restart was in progress
 	stopped    bool      // the program is in a group-stop
 	stopsToo   bool      // …and hupt was, for that
+	stopSelf   func()    // tests must not be stopped
 	caughtStop time.Time // when hupt last caught a signal that stops
 	late       bool      // one is still to be caught, of a stop that is over
 	code       int
@@ -203,6 +204,7 @@ func newSupervisor(cfg Config, tr Tracer, program *program, signals stage2.Signa
 		timers:   make(map[generation.Timer]*time.Timer),
 		outside:  make(map[delivery]time.Time),
 		terminal: make(map[syscall.Signal]time.Time),
+		stopSelf: func() { unix.Kill(unix.Getpid(), unix.SIGSTOP) },
 	}
 }
 
