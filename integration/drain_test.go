@@ -23,7 +23,7 @@ func TestDrainKeepAlive(t *testing.T) {
 			o.Kind, o.Clients = load.KeepAlive, 32
 			run := begin(t, o)
 			awaitRequests(t, run, 500, patience)
-			restarts := max(3, scale(20))
+			restarts := max(few(3), scale(20))
 			var slowest time.Duration
 			for n := 1; n <= restarts; n++ {
 				version := fmt.Sprintf("v%d", n)

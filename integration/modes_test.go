@@ -224,7 +224,7 @@ func TestExec(t *testing.T) {
 			v.requests = v.total() / 10
 			s := newSite(t, &v)
 			i := start(s, "--exec")
-			restarts := max(5, scale(restartsPerServer))
+			restarts := max(few(5), scale(restartsPerServer))
 			first := i.serving()
 			pid := first.PID
 			if len(first.PIDs) == 1 {

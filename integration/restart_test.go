@@ -28,7 +28,7 @@ func restartUnderLoad(t *testing.T, s *site, flags ...string) {
 	if s.v.fewer != "" {
 		t.Logf("%d requests: %s", s.v.total(), s.v.fewer)
 	}
-	restarts := max(5, scale(restartsPerServer))
+	restarts := max(few(5), scale(restartsPerServer))
 	run := begin(t, s.load())
 	seen := newLineage(i)
 	for n := 1; n <= restarts; n++ {

@@ -38,3 +38,11 @@ func scale(n int) int {
 // small is a suite for looking often rather than hard: its clients make a pause
 // between requests, so that many tests find room on one machine.
 func small() bool { return scale(100) < 2 }
+
+// few is at least how many restarts a test makes: n, and two in a small suite.
+func few(n int) int {
+	if small() {
+		return 2
+	}
+	return n
+}

@@ -10,7 +10,7 @@ import (
 )
 
 // trapRestarts is enough for a race of tenths to be hit.
-var trapRestarts = max(3, scale(10))
+var trapRestarts = max(few(3), scale(10))
 
 // TestTraps: programs that are hard on a tracer, see testdata/c/traps.c, are
 // restarted under load like any other.

@@ -103,6 +103,7 @@ func TestDatagramsBare(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 		i.signal(unix.SIGTERM)
 		i.waitEnd(patience)
+		time.Sleep(50 * time.Millisecond) // what a server takes to start that does more than echo
 		i = start()
 	}
 	sent, lost := d.end()

@@ -62,7 +62,7 @@ func TestUnixAbstract(t *testing.T) {
 			t.Parallel()
 			s := unixSite(t, named(name), abstract(t))
 			i := start(s)
-			restartsUnder(t, s, i, max(3, scale(unixRestarts)))
+			restartsUnder(t, s, i, max(few(3), scale(unixRestarts)))
 			g := i.serving()
 			if len(g.Sockets) != 1 || g.Sockets[0].Network != "unix" || g.Sockets[0].Address != s.socket || !g.Sockets[0].Adopted {
 				t.Errorf("hupt status: %+v", g.Sockets)
@@ -171,7 +171,7 @@ func TestUnixPath(t *testing.T) {
 			i := launchAt(t, s.dir, launch{argv: argv})
 			s.awaitAnswer()
 			k := knock(t, unix.SOCK_STREAM, s.socket)
-			restartsUnder(t, s, i, max(3, scale(unixRestarts)))
+			restartsUnder(t, s, i, max(few(3), scale(unixRestarts)))
 			k.noneRefused(t)
 			i.signal(unix.SIGTERM)
 			i.exitCode()
@@ -335,7 +335,7 @@ func TestUnixKnocks(t *testing.T) {
 			s.socket = filepath.Join(s.dir, "s")
 			i := start(s)
 			seen := newLineage(i)
-			restarts := max(3, scale(knockRestarts))
+			restarts := max(few(3), scale(knockRestarts))
 			k := knock(t, unix.SOCK_STREAM, s.socket)
 			for n := 1; n <= restarts; n++ {
 				version := fmt.Sprintf("v%d", n)
@@ -363,7 +363,7 @@ func TestUnixPackets(t *testing.T) {
 			i := launchAt(t, s.dir, launch{argv: s.argv()})
 			await(t, "it serves", func() bool { return i.bound(s.socket) })
 			k := knock(t, unix.SOCK_SEQPACKET, s.socket)
-			for n := 1; n <= max(3, scale(unixRestarts)); n++ {
+			for n := 1; n <= max(few(3), scale(unixRestarts)); n++ {
 				version := fmt.Sprintf("v%d", n)
 				s.deploy(version)
 				i.restart("--wait-drained")

@@ -143,7 +143,7 @@ func TestUnixDatagram(t *testing.T) {
 			i := launchAt(t, s.dir, launch{argv: s.argv()})
 			await(t, "it serves", func() bool { return i.bound(s.socket) })
 			quick, slow := askAll(t, s.socket, 4, 0), askAll(t, s.socket, 8, 300)
-			for n := 1; n <= max(3, scale(unixRestarts)); n++ {
+			for n := 1; n <= max(few(3), scale(unixRestarts)); n++ {
 				version := fmt.Sprintf("v%d", n)
 				s.deploy(version)
 				i.restart("--wait-drained")

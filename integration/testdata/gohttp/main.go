@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -28,7 +29,9 @@ func main() {
 	startup := flag.Duration("startup", 0, "sleep before listening")
 	listening := flag.Duration("listening", 0, "sleep between listen and the first accept")
 	warm := flag.Duration("warm", 0, "/health gives 503 for so long, and READY=1 is said only then")
+	gc := flag.Int("gc", 100, "collect garbage when the heap has grown by so many per cent")
 	flag.Parse()
+	debug.SetGCPercent(*gc)
 	begun := time.Now()
 
 	version := strings.TrimSpace(baked[strings.Index(baked, ":")+1:])
