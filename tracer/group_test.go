@@ -76,12 +76,12 @@ func TestPartDummies(t *testing.T) {
 				}
 			})
 		}
-		at := &unix.SockaddrInet4{Port: int(servers[0].Name.Address.Port()), Addr: [4]byte{127, 0, 0, 1}}
 		for range 8 {
 			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 			check(t, err)
 			senders.Go(func() {
 				defer unix.Close(fd)
+				at := &unix.SockaddrInet4{Port: int(servers[0].Name.Address.Port()), Addr: [4]byte{127, 0, 0, 1}}
 				for !stop.Load() {
 					// As many as the queues hold may be on their way.
 					for sent.Load()-received.Load() > 60 && !stop.Load() {
