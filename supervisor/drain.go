@@ -33,16 +33,17 @@ func (s *Supervisor) drain(g *gen, over <-chan struct{}) {
 	unfinished, wasOpen := g.unfinished, false
 	answersSince := time.Now()
 	poked := time.Now()
-	left, cut, looked, accepted := -1, 0, time.Time{}, true
+	left, cut, looked, received := -1, 0, time.Time{}, true
 	surplus := newSurplusDrain(g)
 	runtime.LockOSThread() // for threadTime
 	defer runtime.UnlockOSThread()
 	for {
 		spent := threadTime()
 		accepts := !s.drainSurplus(g, surplus, over)
+		receives := accepts || unfinished
 		var err error
-		if left != 0 || cut != 0 || accepts || unfinished || accepted || time.Since(looked) >= drainedTick {
-			looked, accepted = time.Now(), accepts || unfinished
+		if left != 0 || cut != 0 || receives || received || time.Since(looked) >= drainedTick {
+			looked, received = time.Now(), receives
 			left, err = d.look(s.tracer.Pids(g.traced), func() []int { return s.otherPids(g) })
 			if err == nil && !accepts { // what is accepted just now is not idle
 				h.step(d.open)
@@ -54,10 +55,10 @@ func (s *Supervisor) drain(g *gen, over <-chan struct{}) {
 				left = -1
 			}
 		}
-		if accepts || unfinished {
+		if receives {
 			answersSince = time.Now()
 		}
-		open := unfinished || accepts || s.answers(g, answersSince)
+		open := receives || s.answers(g, answersSince)
 		switch n := g.conns.counts(); {
 		case err != nil:
 		case left != last || cut != lastAbandoned || open != wasOpen:

@@ -151,6 +151,7 @@ func (t *Tracer) partEach(n Name, part, waits func(h *Held) bool) error {
 	if err != nil {
 		return err
 	}
+	g.FDs = []int{t.knownFD(order)} // a chosen one, which stays
 	for {
 		last := len(order) - 1
 		index := last
@@ -166,25 +167,19 @@ func (t *Tracer) partEach(n Name, part, waits func(h *Held) bool) error {
 		}
 		moves := index < last && len(chosen) > 0 && chosen[len(chosen)-1] == last
 		if moves && len(chosen) > 1 {
-			g.FDs = []int{t.knownFD(order)}
 			if err := t.choose(n, g, chosen[:len(chosen)-1]); err != nil {
 				return err
 			}
 		}
 		t.partOne(h)
-		before := slices.Clone(order)
 		order[index] = order[last]
 		order = order[:last]
-		if moves {
-			g.FDs = []int{t.knownFD(order)}
-			if t.choose(n, g, t.chooses(order)) != nil {
-				return nil
-			}
+		if moves && t.choose(n, g, t.chooses(order)) != nil {
+			return nil
 		}
 		if size, err := groupSize(n); err != nil || size > last {
 			// Some process has it still, and nothing moved; or one came meanwhile.
 			if t.steer(n) != nil {
-				g.FDs = []int{t.knownFD(before)}
 				t.choose(n, g, chosen)
 			}
 			return errShared

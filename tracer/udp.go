@@ -193,23 +193,23 @@ func (t *Tracer) bindBeside(h *Held, d *dummy) error {
 // a place in a group.
 func (t *Tracer) partDummies(dummies []*dummy) {
 	of := make(map[Name]*Held)
-	going, parted := make(map[uint64]bool), make(map[uint64]bool)
+	going := make(map[uint64]*Held)
 	for _, d := range dummies {
-		of[d.of.Name], going[d.inode] = d.of, true
+		of[d.of.Name] = d.of
+		if beside := t.shunned[d.inode]; beside != nil {
+			going[d.inode] = beside
+		} else { // it came into no group
+			unix.Close(d.fd)
+		}
 	}
 	for n, h := range of {
 		if t.chosen[n] != nil {
 			// If it can't be found out which is where, they are closed all the same.
-			_ = t.partEach(n, func(h *Held) bool { return going[h.Inode] }, func(h *Held) bool { parted[h.Inode] = true; return false })
+			_ = t.partEach(n, func(h *Held) bool { return going[h.Inode] == h }, func(*Held) bool { return false })
 		}
-		for _, d := range dummies {
-			if d.of.Name != n {
-				continue
-			}
-			if beside := t.shunned[d.inode]; beside != nil {
+		for _, beside := range going {
+			if beside.Name == n && beside.FD >= 0 {
 				t.partOne(beside)
-			} else if !parted[d.inode] { // it came into no group
-				unix.Close(d.fd)
 			}
 		}
 		t.unshare(h)
