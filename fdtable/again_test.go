@@ -12,15 +12,15 @@ import (
 func TestAgain(t *testing.T) {
 	for name, c := range map[string]struct {
 		family int
+		bound  unix.Sockaddr
 		ip     string
-	}{"v4": {unix.AF_INET, "127.0.0.1"}, "v6": {unix.AF_INET6, "::1"}, "dual": {unix.AF_INET6, "127.0.0.1"}} {
+	}{
+		"v4":   {unix.AF_INET, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}, "127.0.0.1"},
+		"v6":   {unix.AF_INET6, &unix.SockaddrInet6{Addr: [16]byte{15: 1}}, "::1"},
+		"dual": {unix.AF_INET6, &unix.SockaddrInet6{}, "127.0.0.1"},
+	} {
 		t.Run(name, func(t *testing.T) {
-			var fd, port int
-			if name == "dual" {
-				fd, port = anyAddress(t)
-			} else {
-				fd, port = listening(t, c.family, 0, 7)
-			}
+			fd, port := listeningOn(t, c.family, 0, 7, c.bound)
 			at := netip.AddrPortFrom(netip.MustParseAddr(c.ip), uint16(port))
 			var list []Socket
 			var conns []int
@@ -53,18 +53,4 @@ func TestAgain(t *testing.T) {
 	if got, err := Again(nil); err != nil || len(got) > 0 {
 		t.Errorf("of none: %v, %v", got, err)
 	}
-}
-
-// anyAddress listens on any address of both families.
-func anyAddress(t *testing.T) (fd, port int) {
-	t.Helper()
-	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	try(t, err)
-	t.Cleanup(func() { unix.Close(fd) })
-	try(t, unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0))
-	try(t, unix.Bind(fd, &unix.SockaddrInet6{}))
-	try(t, unix.Listen(fd, 7))
-	at, err := unix.Getsockname(fd)
-	try(t, err)
-	return fd, at.(*unix.SockaddrInet6).Port
 }

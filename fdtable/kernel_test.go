@@ -23,6 +23,15 @@ func try(t *testing.T, err error) {
 // listening opens a listening socket on a port that the kernel chooses.
 func listening(t *testing.T, family, flags, backlog int) (fd, port int) {
 	t.Helper()
+	if family == unix.AF_INET6 {
+		return listeningOn(t, family, flags, backlog, &unix.SockaddrInet6{Addr: [16]byte{15: 1}})
+	}
+	return listeningOn(t, family, flags, backlog, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
+}
+
+// listeningOn listens on an address; an IPv6 one takes IPv4 clients, too, if it can.
+func listeningOn(t *testing.T, family, flags, backlog int, at unix.Sockaddr) (fd, port int) {
+	t.Helper()
 	fd, err := unix.Socket(family, unix.SOCK_STREAM|flags, 0)
 	if family == unix.AF_INET6 && err != nil {
 		t.Skip("no IPv6 here")
@@ -30,11 +39,12 @@ func listening(t *testing.T, family, flags, backlog int) (fd, port int) {
 	try(t, err)
 	t.Cleanup(func() { unix.Close(fd) })
 	if family == unix.AF_INET6 {
-		if err := unix.Bind(fd, &unix.SockaddrInet6{Addr: [16]byte{15: 1}}); err != nil {
+		try(t, unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0))
+		if err := unix.Bind(fd, at); err != nil {
 			t.Skip("no IPv6 here")
 		}
 	} else {
-		try(t, unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+		try(t, unix.Bind(fd, at))
 	}
 	try(t, unix.Listen(fd, backlog))
 	sa, err := unix.Getsockname(fd)
