@@ -252,3 +252,81 @@ func TestReviveAndRestart(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 }
+
+// mayflies are servers on each sort of socket that has a queue.
+func mayflies(t *testing.T, model string) map[string]*site {
+	v := func() *victim { return c("mayfly", "mayfly", "model="+model, "pidfile=begun") }
+	all := map[string]*site{
+		"tcp":      newSite(t, v()),
+		"abstract": unixSite(t, v(), abstract(t)),
+		"path":     unixSite(t, v(), filepath.Join(tempDir(t), "socket")),
+	}
+	for _, s := range all {
+		s.v.tag, s.v.check = bodyTag, checkBody
+	}
+	return all
+}
+
+// TestReviveMayfly: a server that is killed the moment its first client has
+// connected. It is the next life that answers.
+func TestReviveMayfly(t *testing.T) {
+	t.Parallel()
+	for name, s := range mayflies(t, "dies") {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dial := func() (net.Conn, error) {
+				if s.socket != "" {
+					return net.Dial("unix", s.socket)
+				}
+				return net.Dial("tcp", s.address())
+			}
+			for range 10 {
+				i := launchAt(t, s.dir, launch{flags: []string{"--revive"}, argv: s.argv()})
+				// Without a pause: whoever comes first is there before hupt can look.
+				c, err := dial()
+				for end := time.Now().Add(patience); err != nil; c, err = dial() {
+					if time.Now().After(end) {
+						t.Fatalf("%v\n%s", err, i.tail())
+					}
+				}
+				if err := ask(c); err != nil {
+					t.Errorf("whoever waited in the queue of the first life: %v\n%s", err, i.tail())
+				}
+				c.Close()
+				if _, err := os.Stat(filepath.Join(s.dir, "begun")); err != nil {
+					t.Error("there was no first life")
+				}
+				i.signal(unix.SIGTERM)
+				i.exitCode()
+				os.Remove(filepath.Join(s.dir, "begun"))
+				os.Remove(s.socket)
+			}
+		})
+	}
+}
+
+// TestReviveListensAgain: what hupt holds for a revival is not in the way of a
+// program that closes its listener and binds it anew, in any of its lives.
+func TestReviveListensAgain(t *testing.T) {
+	t.Parallel()
+	for name, s := range mayflies(t, "again") {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			i := start(s, "--revive")
+			for range 3 {
+				dead := i.serving().PID
+				unix.Kill(dead, unix.SIGKILL)
+				await(t, "the next life", func() bool {
+					st := i.status()
+					return len(st.Generations) == 1 && st.Generations[0].PID != dead && st.Generations[0].State == "serving"
+				})
+				if who, err := s.answer(); err != nil || who.pid == dead {
+					t.Errorf("%v, %v", who, err)
+				}
+			}
+			if i.says("bind: ") > 0 {
+				t.Errorf("it could not bind again\n%s", i.tail())
+			}
+		})
+	}
+}

@@ -36,7 +36,9 @@ type fakeTracer struct {
 	notes    []tracer.Note
 	live     map[int]*tracer.Generation
 	specs    map[int]stage2.Spec
-	stubborn bool // they end at SIGKILL only
+	stubborn bool           // they end at SIGKILL only
+	fresh    []*tracer.Held // that were caught
+	closed   []*tracer.Held
 
 	launch     func(n int) error     // before a launch
 	quiesce    func() ([]int, error) // answers
@@ -206,9 +208,12 @@ func (f *fakeTracer) ForgetConns(*tracer.Generation) bool             { return f
 func (f *fakeTracer) SayClose(*tracer.Generation, map[uint64]bool, []uint16, bool) ([]int, []string) {
 	return nil, nil
 }
-func (f *fakeTracer) Continue(*tracer.Generation)                    {}
-func (f *fakeTracer) Adopted(*tracer.Generation) map[uint64]bool     { return nil }
-func (f *fakeTracer) CloseHeld([]*tracer.Held) int                   { return 0 }
+func (f *fakeTracer) Continue(*tracer.Generation)                {}
+func (f *fakeTracer) Adopted(*tracer.Generation) map[uint64]bool { return nil }
+func (f *fakeTracer) CloseHeld(held []*tracer.Held) int {
+	f.closed = append(f.closed, held...)
+	return 0
+}
 func (f *fakeTracer) LeaveTo(*tracer.Generation, []*tracer.Held)     {}
 func (f *fakeTracer) Waiting([]*tracer.Held) int                     { return 0 }
 func (f *fakeTracer) Part([]*tracer.Held) []*tracer.Held             { return nil }
@@ -216,6 +221,7 @@ func (f *fakeTracer) Rejoin([]*tracer.Held)                          {}
 func (f *fakeTracer) Share(*tracer.Generation)                       {}
 func (f *fakeTracer) Widen([]*tracer.Held)                           {}
 func (f *fakeTracer) Guard(*tracer.Generation, []*tracer.Held) error { return nil }
+func (f *fakeTracer) Caught(*tracer.Generation) []*tracer.Held       { return f.fresh }
 func (f *fakeTracer) SocketPaths() map[uint64]string                 { return nil }
 func (f *fakeTracer) Mend([]*tracer.Held)                            {}
 func (f *fakeTracer) Stats() (map[string]uint64, uint64)             { return map[string]uint64{"clone": 3}, 7 }

@@ -60,7 +60,7 @@ func NewPool(cfg Config) (*Pool, error) {
 	}
 	program := initialProgram(cfg.Command)
 	signals := stage2.InheritedSignals()
-	tr, err := tracer.New(tracer.Options{RestartSignal: cfg.RestartSignal, ReusePort: true, KillAtExit: cfg.KillAtExit})
+	tr, err := tracer.New(tracer.Options{RestartSignal: cfg.RestartSignal, ReusePort: true, KillAtExit: cfg.KillAtExit, Catch: cfg.revives()})
 	if err != nil {
 		return nil, mapLaunchError(err)
 	}

@@ -33,7 +33,7 @@ const (
 	keepGrace = 2 * time.Second
 )
 
-func (s *Supervisor) revives() bool { return s.cfg.Revive != generation.ReviveNever }
+func (c Config) revives() bool { return c.Revive != generation.ReviveNever }
 
 // lookAtSockets brings what is kept up to date with what the serving
 // generation listens on.
@@ -41,13 +41,14 @@ func (s *Supervisor) lookAtSockets() {
 	k := &s.keeper
 	g := s.gens[s.machine.Serving()]
 	switch {
-	case !s.revives() || g == nil || g.traced == nil:
+	case !s.cfg.revives() || g == nil || g.traced == nil:
 		return
 	case k.looking:
 		k.again = true
 		return
 	}
 	k.looking, k.again = true, false
+	s.keepCaught(g)
 	have := slices.Clone(k.held)
 	go func() {
 		began := time.Now()
@@ -62,12 +63,39 @@ func (s *Supervisor) lookAtSockets() {
 	}()
 }
 
+// keepCaught keeps what generation g began to listen on since the last look. One
+// that ends may have done so a moment ago.
+func (s *Supervisor) keepCaught(g *gen) {
+	for _, h := range s.known(s.tracer.Caught(g.traced)) {
+		if !slices.Contains(s.keeper.held, h) {
+			s.keeper.held = append(s.keeper.held, h)
+		}
+	}
+}
+
+// known is the held sockets, each as it is kept already if it is: of two
+// duplicates, one is closed.
+func (s *Supervisor) known(held []*tracer.Held) []*tracer.Held {
+	var twice []*tracer.Held
+	for i, h := range held {
+		if k := slices.IndexFunc(s.keeper.held, func(k *tracer.Held) bool { return k.Inode == h.Inode }); k >= 0 && s.keeper.held[k] != h {
+			held[i] = s.keeper.held[k]
+			twice = append(twice, h)
+		}
+	}
+	if len(twice) > 0 {
+		s.tracer.CloseHeld(twice)
+	}
+	return held
+}
+
 func (s *Supervisor) looked(g *gen, held []*tracer.Held, err error, cost time.Duration) {
 	k := &s.keeper
 	k.looking = false
 	if err != nil {
 		s.warnOnce(fmt.Sprintf("connections can't wait for a revival: %v", err))
 	}
+	held = s.known(held)
 	serves := s.machine.Serving() == g.n
 	var drop []*tracer.Held
 	wait := max(keepTick, keepCost*cost)

@@ -37,6 +37,7 @@ type Tracer interface {
 	Pids(g *tracer.Generation) []int
 	Adopted(g *tracer.Generation) map[uint64]bool
 	SocketPaths() map[uint64]string
+	Caught(g *tracer.Generation) []*tracer.Held
 	Guard(g *tracer.Generation, held []*tracer.Held) error
 	Signal(g *tracer.Generation, pid int, sig unix.Signal) bool
 	SignalAll(g *tracer.Generation, sig unix.Signal)
@@ -174,7 +175,7 @@ func New(cfg Config) (*Supervisor, error) {
 	program := initialProgram(cfg.Command)
 	// Before anything here asks for a signal.
 	signals := stage2.InheritedSignals()
-	tr, err := tracer.New(tracer.Options{RestartSignal: cfg.RestartSignal, KillAtExit: cfg.KillAtExit})
+	tr, err := tracer.New(tracer.Options{RestartSignal: cfg.RestartSignal, KillAtExit: cfg.KillAtExit, Catch: cfg.revives()})
 	if err != nil {
 		return nil, mapLaunchError(err)
 	}

@@ -59,6 +59,7 @@ func (t *Tracer) onBind(k *task, si syscallInfo) {
 		t.handOver(k, inode, o)
 		return
 	}
+	t.letBind(k.proc.gen, want)
 	if datagram {
 		t.onBindDatagram(k, fd, inode, want)
 	}

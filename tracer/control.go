@@ -76,6 +76,10 @@ func (t *Tracer) Forget(g *Generation) {
 	t.Do(func() {
 		t.share(g) // there is nothing left of them
 		t.closeDummies(g)
+		for _, h := range g.caught {
+			h.close()
+			t.settlePath(h)
+		}
 		t.dropShared(g)
 		t.generations = slices.DeleteFunc(t.generations, func(x *Generation) bool { return x == g })
 	})

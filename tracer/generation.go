@@ -18,6 +18,8 @@ type Generation struct {
 	begun  bool // it executed the program
 	killed bool // whatever it still bears is killed at birth
 
+	listens   []*Held         // that were taken from it, see letBind
+	caught    []*Held         // of these, those that nobody has asked for yet
 	offers    []*offer        // held sockets that its binds may get
 	joined    []*Held         // sockets of its own that are shunned in groups of held ones
 	listening map[uint64]bool // inodes on which it called listen()
@@ -81,7 +83,7 @@ func (h *Held) counts() bool { return h.awaited || !h.Name.Datagram() }
 func (t *Tracer) Offered(held []*Held) (n int) {
 	t.Do(func() {
 		for _, h := range held {
-			if h.counts() {
+			if h.FD >= 0 && h.counts() {
 				n++
 			}
 		}

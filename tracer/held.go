@@ -91,6 +91,7 @@ func (t *Tracer) Snapshot(g *Generation, have []*Held) (held []*Held, err error)
 				h.idle = g.settled && g.listening[inode] && !g.waiting[inode]
 				seen[inode] = true
 				held = append(held, h)
+				g.holds(h)
 			}
 		}
 	})
@@ -161,6 +162,12 @@ func hold(pid, fd int, inode uint64) (*Held, error) {
 	if err != nil {
 		return nil, fmt.Errorf("take socket %d of process %d: %w", fd, pid, err)
 	}
+	return holdLocal(local, inode)
+}
+
+// holdLocal is what hupt holds by its descriptor local of socket inode. It
+// closes it if it fails.
+func holdLocal(local int, inode uint64) (*Held, error) {
 	// The process may have closed it and opened another meanwhile.
 	var st unix.Stat_t
 	if err := unix.Fstat(local, &st); err != nil || st.Ino != inode {

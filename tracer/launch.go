@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"syscall"
 
@@ -50,7 +51,10 @@ func (t *Tracer) launch(number int, spec stage2.Spec, held []*Held, notes *notes
 	}
 	sock := os.NewFile(uintptr(pair[0]), "stage 2")
 	defer sock.Close()
-	t.Do(func() { err = t.fork(g, pair[1]) })
+	t.Do(func() {
+		g.offers = slices.DeleteFunc(g.offers, func(o *offer) bool { return o.held.FD < 0 })
+		err = t.fork(g, pair[1])
+	})
 	unix.Close(pair[1])
 	if err != nil {
 		return nil, err

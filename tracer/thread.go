@@ -50,6 +50,7 @@ type Tracer struct {
 	injected    uint64
 	restartSig  unix.Signal
 	reusePort   bool
+	catches     bool
 	helpers     map[int]func(unix.WaitStatus)
 	binding     map[Name]*task    // who is about to bind what others may share
 	unlinking   map[*task]bool    // who is about to take a path away, with reusePort
@@ -68,6 +69,9 @@ type Options struct {
 	RestartSignal unix.Signal
 	// KillAtExit: what is traced is killed when the tracer's process ends.
 	KillAtExit bool
+	// Catch: a socket is taken hold of when a generation begins to listen on
+	// it, for Caught.
+	Catch bool
 
 	// ReusePort: generations of different branches that bind the same name
 	// share one socket, and sockets get SO_REUSEPORT before they are bound
@@ -107,6 +111,7 @@ func New(o Options) (*Tracer, error) {
 		stops:      make(map[string]uint64),
 		restartSig: o.RestartSignal,
 		reusePort:  o.ReusePort,
+		catches:    o.Catch,
 		binding:    make(map[Name]*task),
 		unlinking:  make(map[*task]bool),
 		shared:     make(map[Name]uint64),

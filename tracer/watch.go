@@ -53,6 +53,7 @@ func (t *Tracer) onListen(k *task, si syscallInfo) {
 		t.tell(Note{Kind: NoteListened, Generation: g})
 	}
 	if ok {
+		t.catch(k, fd, inode, int(int32(si.Args[1])))
 		t.joins(k, fd, inode, Name{})
 	}
 	t.watchResult(k, "listen")
