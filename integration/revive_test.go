@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hupt/fdtable"
+	"hupt/supervisor"
 )
 
 // asker asks a server over new connections, one after the other, and remembers
@@ -309,24 +310,30 @@ func TestReviveMayfly(t *testing.T) {
 // program that closes its listener and binds it anew, in any of its lives.
 func TestReviveListensAgain(t *testing.T) {
 	t.Parallel()
-	for name, s := range mayflies(t, "again") {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			i := start(s, "--revive")
-			for range 3 {
-				dead := i.serving().PID
-				unix.Kill(dead, unix.SIGKILL)
-				await(t, "the next life", func() bool {
-					st := i.status()
-					return len(st.Generations) == 1 && st.Generations[0].PID != dead && st.Generations[0].State == "serving"
-				})
-				if who, err := s.answer(); err != nil || who.pid == dead {
-					t.Errorf("%v, %v", who, err)
+	for _, pool := range []string{"", "--multi=1", "--multi=2"} {
+		for name, s := range mayflies(t, "again") {
+			if pool == "--multi=2" && name == "path" {
+				continue // two that unlink and bind at once are in each other's way, as without a revival
+			}
+			t.Run(name+pool, func(t *testing.T) {
+				t.Parallel()
+				i := start(s, strings.Fields("--revive "+pool)...)
+				for range 3 {
+					dead := i.serving().PID
+					unix.Kill(dead, unix.SIGKILL)
+					await(t, "the next life", func() bool {
+						st := i.status()
+						return len(st.Generations) == max(1, st.Processes) && !slices.ContainsFunc(st.Generations,
+							func(g supervisor.GenerationStatus) bool { return g.PID == dead || g.State != "serving" })
+					})
+					if who, err := s.answer(); err != nil || who.pid == dead {
+						t.Errorf("%v, %v", who, err)
+					}
 				}
-			}
-			if i.says("bind: ") > 0 {
-				t.Errorf("it could not bind again\n%s", i.tail())
-			}
-		})
+				if i.says("bind: ") > 0 {
+					t.Errorf("it could not bind again\n%s", i.tail())
+				}
+			})
+		}
 	}
 }

@@ -180,7 +180,7 @@ func (s *Supervisor) forget(n int) {
 	delete(s.gens, n)
 	maps.DeleteFunc(s.outside, func(d delivery, _ time.Time) bool { return d.pid == g.main })
 	if g.traced != nil {
-		if s.cfg.revives() && s.machine.Serving() == 0 {
+		if s.machine.Reviving() {
 			s.keepCaught(g)
 		}
 		s.tracer.Forget(g.traced)

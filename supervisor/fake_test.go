@@ -36,9 +36,7 @@ type fakeTracer struct {
 	notes    []tracer.Note
 	live     map[int]*tracer.Generation
 	specs    map[int]stage2.Spec
-	stubborn bool           // they end at SIGKILL only
-	fresh    []*tracer.Held // that were caught
-	closed   []*tracer.Held
+	stubborn bool // they end at SIGKILL only
 
 	launch     func(n int) error     // before a launch
 	quiesce    func() ([]int, error) // answers
@@ -120,8 +118,16 @@ func (f *fakeTracer) Launch(n int, spec stage2.Spec, held []*tracer.Held) (*trac
 
 func (f *fakeTracer) Offered(held []*tracer.Held) int { return len(held) }
 
-func (f *fakeTracer) Snapshot(*tracer.Generation, []*tracer.Held) ([]*tracer.Held, error) {
+func (f *fakeTracer) Snapshot(*tracer.Generation) ([]*tracer.Held, error) { return nil, nil }
+
+func (f *fakeTracer) Look(*tracer.Generation, []*tracer.Held) ([]*tracer.Held, error) {
 	return nil, nil
+}
+
+func (f *fakeTracer) Caught(*tracer.Generation) []*tracer.Held { return nil }
+
+func (f *fakeTracer) Merge(have, more []*tracer.Held) []*tracer.Held {
+	return append(slices.Clone(have), more...)
 }
 
 func (f *fakeTracer) answer(what string, g *tracer.Generation, answer func() ([]int, error)) ([]int, error) {
@@ -208,12 +214,9 @@ func (f *fakeTracer) ForgetConns(*tracer.Generation) bool             { return f
 func (f *fakeTracer) SayClose(*tracer.Generation, map[uint64]bool, []uint16, bool) ([]int, []string) {
 	return nil, nil
 }
-func (f *fakeTracer) Continue(*tracer.Generation)                {}
-func (f *fakeTracer) Adopted(*tracer.Generation) map[uint64]bool { return nil }
-func (f *fakeTracer) CloseHeld(held []*tracer.Held) int {
-	f.closed = append(f.closed, held...)
-	return 0
-}
+func (f *fakeTracer) Continue(*tracer.Generation)                    {}
+func (f *fakeTracer) Adopted(*tracer.Generation) map[uint64]bool     { return nil }
+func (f *fakeTracer) CloseHeld([]*tracer.Held) int                   { return 0 }
 func (f *fakeTracer) LeaveTo(*tracer.Generation, []*tracer.Held)     {}
 func (f *fakeTracer) Waiting([]*tracer.Held) int                     { return 0 }
 func (f *fakeTracer) Part([]*tracer.Held) []*tracer.Held             { return nil }
@@ -221,7 +224,6 @@ func (f *fakeTracer) Rejoin([]*tracer.Held)                          {}
 func (f *fakeTracer) Share(*tracer.Generation)                       {}
 func (f *fakeTracer) Widen([]*tracer.Held)                           {}
 func (f *fakeTracer) Guard(*tracer.Generation, []*tracer.Held) error { return nil }
-func (f *fakeTracer) Caught(*tracer.Generation) []*tracer.Held       { return f.fresh }
 func (f *fakeTracer) SocketPaths() map[uint64]string                 { return nil }
 func (f *fakeTracer) Mend([]*tracer.Held)                            {}
 func (f *fakeTracer) Stats() (map[string]uint64, uint64)             { return map[string]uint64{"clone": 3}, 7 }

@@ -61,7 +61,7 @@ func (s *Supervisor) prepare(a generation.Prepare) {
 			err = s.tracer.CanExecute(old.traced, pid)
 		}
 		if err == nil && first {
-			held, err = s.tracer.Snapshot(old.traced, nil)
+			held, err = s.tracer.Snapshot(old.traced)
 			s.tracer.Widen(held)
 		}
 		s.call(func() {
@@ -128,7 +128,7 @@ func (s *Supervisor) launch(a generation.Launch) {
 	go func() {
 		var err error
 		if old != nil && h.old == old.n && held == nil {
-			held, err = s.tracer.Snapshot(old.traced, nil)
+			held, err = s.tracer.Snapshot(old.traced)
 		}
 		clean := func() {}
 		var asides []aside

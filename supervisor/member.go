@@ -31,7 +31,7 @@ func (s *Supervisor) retire() {
 			return
 		}
 		go func() {
-			held, err := s.tracer.Snapshot(g.traced, nil)
+			held, err := s.tracer.Snapshot(g.traced)
 			if !s.call(func() {
 				if err != nil {
 					s.publish(Event{Kind: EventWarning, Generation: g.n, Reason: err.Error()})

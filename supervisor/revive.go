@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -52,7 +53,7 @@ func (s *Supervisor) lookAtSockets() {
 	have := slices.Clone(k.held)
 	go func() {
 		began := time.Now()
-		held, err := s.tracer.Snapshot(g.traced, have)
+		held, err := s.tracer.Look(g.traced, have)
 		if err == nil {
 			err = s.tracer.Guard(g.traced, held)
 		}
@@ -66,27 +67,7 @@ func (s *Supervisor) lookAtSockets() {
 // keepCaught keeps what generation g began to listen on since the last look. One
 // that ends may have done so a moment ago.
 func (s *Supervisor) keepCaught(g *gen) {
-	for _, h := range s.known(s.tracer.Caught(g.traced)) {
-		if !slices.Contains(s.keeper.held, h) {
-			s.keeper.held = append(s.keeper.held, h)
-		}
-	}
-}
-
-// known is the held sockets, each as it is kept already if it is: of two
-// duplicates, one is closed.
-func (s *Supervisor) known(held []*tracer.Held) []*tracer.Held {
-	var twice []*tracer.Held
-	for i, h := range held {
-		if k := slices.IndexFunc(s.keeper.held, func(k *tracer.Held) bool { return k.Inode == h.Inode }); k >= 0 && s.keeper.held[k] != h {
-			held[i] = s.keeper.held[k]
-			twice = append(twice, h)
-		}
-	}
-	if len(twice) > 0 {
-		s.tracer.CloseHeld(twice)
-	}
-	return held
+	s.keeper.held = s.tracer.Merge(s.keeper.held, s.tracer.Caught(g.traced))
 }
 
 func (s *Supervisor) looked(g *gen, held []*tracer.Held, err error, cost time.Duration) {
@@ -95,31 +76,37 @@ func (s *Supervisor) looked(g *gen, held []*tracer.Held, err error, cost time.Du
 	if err != nil {
 		s.warnOnce(fmt.Sprintf("connections can't wait for a revival: %v", err))
 	}
-	held = s.known(held)
 	serves := s.machine.Serving() == g.n
-	var drop []*tracer.Held
+	seen := make(map[uint64]bool)
+	for _, h := range held {
+		seen[h.Inode] = true
+	}
+	var keep, drop []*tracer.Held
 	wait := max(keepTick, keepCost*cost)
-	for _, h := range k.held {
-		if slices.Contains(held, h) {
+	for _, h := range s.tracer.Merge(k.held, held) {
+		since, missing := k.missing[h]
+		switch {
+		case seen[h.Inode]:
 			delete(k.missing, h)
-			continue
-		}
 		// While it is not known whether the program closed it or is dying, and
 		// while nobody serves, it is kept.
-		if since, ok := k.missing[h]; ok && serves && err == nil && time.Since(since) >= keepGrace {
+		case missing && serves && err == nil && time.Since(since) >= keepGrace:
 			drop = append(drop, h)
 			delete(k.missing, h)
 			continue
-		} else if !ok {
-			if k.missing == nil {
-				k.missing = make(map[*tracer.Held]time.Time)
+		default:
+			if !missing {
+				if k.missing == nil {
+					k.missing = make(map[*tracer.Held]time.Time)
+				}
+				k.missing[h] = time.Now()
 			}
-			k.missing[h] = time.Now()
+			wait = min(wait, keepGrace+time.Millisecond)
 		}
-		held = append(held, h)
-		wait = min(wait, keepGrace+time.Millisecond)
+		keep = append(keep, h)
 	}
-	k.held = held
+	k.held = keep
+	maps.DeleteFunc(k.missing, func(h *tracer.Held, _ time.Time) bool { return !slices.Contains(keep, h) })
 	if len(drop) > 0 {
 		s.tracer.CloseHeld(drop)
 	}

@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,7 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hupt/generation"
-	"hupt/tracer"
 )
 
 func reviving(max int, delay time.Duration) func(*Config, *fakeTracer) {
@@ -91,23 +89,5 @@ func TestReviveGivesUp(t *testing.T) {
 	}
 	if code, _ := r.finish(); code != 3 {
 		t.Errorf("exit code %d", code)
-	}
-}
-
-// TestKeepCaught: of a socket that was caught and looked at, one duplicate is kept,
-// the first: a generation may have been offered it.
-func TestKeepCaught(t *testing.T) {
-	held := func(inode uint64) *tracer.Held { return &tracer.Held{Inode: inode} }
-	first, second, again, fresh := held(1), held(2), held(1), held(3)
-	f := newFakeTracer()
-	s := &Supervisor{tracer: f, keeper: keeper{held: []*tracer.Held{first}}}
-	f.fresh = []*tracer.Held{again, second}
-	s.keepCaught(&gen{})
-	if want := []*tracer.Held{first, second}; !slices.Equal(s.keeper.held, want) || !slices.Equal(f.closed, []*tracer.Held{again}) {
-		t.Errorf("kept %v, closed %v", s.keeper.held, f.closed)
-	}
-	again, f.closed = held(2), nil
-	if got := s.known([]*tracer.Held{first, again, fresh}); !slices.Equal(got, []*tracer.Held{first, second, fresh}) || !slices.Equal(f.closed, []*tracer.Held{again}) {
-		t.Errorf("known %v, closed %v", got, f.closed)
 	}
 }

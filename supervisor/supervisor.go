@@ -23,7 +23,9 @@ import (
 // Tracer is what an instance needs of package tracer.
 type Tracer interface {
 	Launch(number int, spec stage2.Spec, held []*tracer.Held) (*tracer.Generation, error)
-	Snapshot(g *tracer.Generation, have []*tracer.Held) ([]*tracer.Held, error)
+	Snapshot(g *tracer.Generation) ([]*tracer.Held, error)
+	Look(g *tracer.Generation, have []*tracer.Held) ([]*tracer.Held, error)
+	Merge(have, more []*tracer.Held) []*tracer.Held
 	Quiesce(g *tracer.Generation, held []*tracer.Held, goes bool) (left []int, err error)
 	Offered(held []*tracer.Held) int
 	QuiesceRest(g *tracer.Generation, held []*tracer.Held) (left []int, err error)

@@ -59,7 +59,7 @@ func (t *Tracer) onBind(k *task, si syscallInfo) {
 		t.handOver(k, inode, o)
 		return
 	}
-	t.letBind(k.proc.gen, want)
+	t.letBind(k, fd, want)
 	if datagram {
 		t.onBindDatagram(k, fd, inode, want)
 	}

@@ -31,6 +31,7 @@ func (t *Tracer) onBindPath(k *task, si syscallInfo, inode uint64, want Name) {
 		t.handOver(k, inode, o)
 		return
 	}
+	t.letBindAt(g, at)
 	// A socket of another kind, at a path that the program believes to be free.
 	for other, f := range t.files {
 		if f.removed == g && f.place == at.place && !(t.reusePort && t.neededBeside(g, other)) {

@@ -12,10 +12,15 @@ import (
 // hold of while it stands at the call: before it listens, and so before anybody
 // could be in its queue.
 
-// catch takes hold of the socket that task k is about to listen on.
+// catch takes hold of the socket that task k is about to listen on. What a
+// generation begins to listen on later, as clients of some protocols do for a
+// moment, is left to the looks.
 func (t *Tracer) catch(k *task, fd int, inode uint64, backlog int) {
 	g := k.proc.gen
-	if !t.catches || slices.ContainsFunc(g.listens, func(h *Held) bool { return h.FD >= 0 && h.Inode == inode }) {
+	if !t.catches || g.settled || g.quiesced || g.forgotten {
+		return
+	}
+	if slices.ContainsFunc(g.kept, func(h *Held) bool { return h.FD >= 0 && h.Inode == inode }) {
 		return
 	}
 	local, err := k.takeFD(fd)
@@ -31,38 +36,120 @@ func (t *Tracer) catch(k *task, fd int, inode uint64, backlog int) {
 		return
 	}
 	h.PortZero, h.backlog = t.portZero[inode], backlog
-	g.holds(h)
+	g.keeps(h)
 	g.caught = append(g.caught, h)
 	t.held = append(t.held, h)
 }
 
-// holds remembers that h was taken from g.
-func (g *Generation) holds(h *Held) {
-	g.listens = slices.DeleteFunc(g.listens, func(o *Held) bool { return o.FD < 0 || o == h })
-	g.listens = append(g.listens, h)
+// bound reports whether the name is one that a bind could ask for.
+func (n Name) bound() bool { return n.Path != "" || n.Address.Port() != 0 }
+
+// keeps remembers that h is kept for what comes after g.
+func (g *Generation) keeps(h *Held) {
+	g.kept = slices.DeleteFunc(g.kept, func(o *Held) bool { return o.FD < 0 || o == h })
+	g.kept = append(g.kept, h)
 }
 
-// Caught is the sockets that g began to listen on since it was last asked, with
-// Options.Catch. They are the caller's to close.
+// Caught is the sockets that g has begun to listen on since it was last asked,
+// with Options.Catch. They are the caller's to close.
 func (t *Tracer) Caught(g *Generation) (held []*Held) {
-	t.Do(func() {
-		held = slices.DeleteFunc(g.caught, func(h *Held) bool { return h.FD < 0 })
-		g.caught = nil
-	})
+	t.Do(func() { held, g.caught = g.caught, nil })
 	return held
 }
 
-// letBind closes what was taken from g and is in the way of a bind to the
-// address of at: g closed the socket and wants its place again, as when it reads
-// its configuration anew. One that is quiesced may have to be given it back.
-func (t *Tracer) letBind(g *Generation, at Name) {
-	for _, h := range g.listens {
-		if h.FD >= 0 && !g.quiesced && h.Name.Family != unix.AF_UNIX == (at.Family != unix.AF_UNIX) &&
-			h.Name.Address.Port() == at.Address.Port() && h.Name.Path == at.Path && !g.has(h.Inode) {
+// dropCaught closes what nobody has asked for.
+func (t *Tracer) dropCaught(g *Generation) {
+	for _, h := range g.caught {
+		h.close()
+		t.settlePath(h)
+	}
+	g.caught = nil
+}
+
+// Merge is both lists, the oldest socket first, without what was closed since:
+// of two duplicates of a socket, the one in have is kept and the other closed.
+func (t *Tracer) Merge(have, more []*Held) (held []*Held) {
+	t.Do(func() {
+		for _, h := range slices.Concat(have, more) {
+			if h.FD < 0 || slices.Contains(held, h) {
+				continue
+			}
+			if slices.ContainsFunc(held, func(o *Held) bool { return o.Inode == h.Inode }) {
+				h.close()
+				continue
+			}
+			held = append(held, h)
+		}
+	})
+	sortHeld(held)
+	return held
+}
+
+// letBind closes what is kept of sockets that nobody has any more and that is in
+// the way of task k's bind of descriptor fd to the address of at: they were
+// closed, and somebody wants their place again, as when a program reads its
+// configuration anew.
+func (t *Tracer) letBind(k *task, fd int, at Name) {
+	var want Name
+	for _, h := range t.closed(k.proc.gen, func(h *Held) bool {
+		return h.Name.Address.Port() == at.Address.Port() && h.Name.Path == at.Path
+	}) {
+		if want.Family == 0 {
+			var local int
+			var ok bool
+			if want, local, ok = asksFor(k, fd, at); !ok {
+				return
+			}
+			unix.Close(local)
+		}
+		if h.Name.inTheWay(want) {
 			h.close()
 		}
 	}
 }
 
-// bound reports whether the name is one that a bind could ask for.
-func (n Name) bound() bool { return n.Path != "" || n.Address.Port() != 0 }
+// letBindAt is letBind for a bind of generation g to a path.
+func (t *Tracer) letBindAt(g *Generation, at lookup) {
+	for _, h := range t.closed(g, func(h *Held) bool { return h.file != nil && h.file.place == at.place }) {
+		h.close()
+	}
+}
+
+// closed is what is kept of sockets that match and that no process has, as seen
+// by generation g: one that is quiesced has dummies in place of its own.
+func (t *Tracer) closed(g *Generation, match func(*Held) bool) (held []*Held) {
+	if g.quiesced {
+		return nil
+	}
+	for _, o := range t.generations {
+		for _, h := range o.kept {
+			if h.FD >= 0 && match(h) && !t.needs(h) {
+				held = append(held, h)
+			}
+		}
+	}
+	return held
+}
+
+// needs reports whether some generation has h's socket, or is to get it.
+func (t *Tracer) needs(h *Held) bool {
+	return slices.ContainsFunc(t.generations, func(g *Generation) bool {
+		return !g.settled && slices.ContainsFunc(g.offers, func(o *offer) bool { return !o.taken && o.held.Inode == h.Inode }) || g.has(h.Inode)
+	})
+}
+
+// inTheWay reports whether two sockets of the same port or path can't be bound
+// at a time.
+func (n Name) inTheWay(o Name) bool {
+	if n.Type != o.Type || n.Protocol != o.Protocol || n.NetNS != o.NetNS {
+		return false
+	}
+	if n.Family == o.Family {
+		a, b := n.Address.Addr(), o.Address.Addr()
+		return n.Family == unix.AF_UNIX || a == b || a.IsUnspecified() || b.IsUnspecified()
+	}
+	if n.Family == unix.AF_INET {
+		n, o = o, n
+	}
+	return n.Family == unix.AF_INET6 && o.Family == unix.AF_INET && n.Address.Addr().IsUnspecified() && !n.V6Only
+}

@@ -74,12 +74,10 @@ func (t *Tracer) Kill(g *Generation) {
 // Forget drops what is kept for a generation that has gone.
 func (t *Tracer) Forget(g *Generation) {
 	t.Do(func() {
+		t.dropCaught(g)
+		g.kept, g.forgotten = nil, true
 		t.share(g) // there is nothing left of them
 		t.closeDummies(g)
-		for _, h := range g.caught {
-			h.close()
-			t.settlePath(h)
-		}
 		t.dropShared(g)
 		t.generations = slices.DeleteFunc(t.generations, func(x *Generation) bool { return x == g })
 	})

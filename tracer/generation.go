@@ -18,8 +18,9 @@ type Generation struct {
 	begun  bool // it executed the program
 	killed bool // whatever it still bears is killed at birth
 
-	listens   []*Held         // that were taken from it, see letBind
-	caught    []*Held         // of these, those that nobody has asked for yet
+	kept      []*Held         // of its sockets, those that are kept for whatever comes after it (see letBind)
+	forgotten bool            // nobody asks for it any more, though some of it may live
+	caught    []*Held         // of kept, those that nobody has asked for yet
 	offers    []*offer        // held sockets that its binds may get
 	joined    []*Held         // sockets of its own that are shunned in groups of held ones
 	listening map[uint64]bool // inodes on which it called listen()

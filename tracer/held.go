@@ -17,11 +17,19 @@ import (
 
 // Snapshot takes a duplicate of every listening socket that generation g has
 // open, TCP and Unix, of every bound Unix datagram socket, and of its UDP
-// servers. Those that are among have already are taken from there.
+// servers.
 //
 // The kernel's tables say which they are: sock_diag lists the listening
 // sockets of the network namespace, /proc/PID/fd the descriptors.
-func (t *Tracer) Snapshot(g *Generation, have []*Held) (held []*Held, err error) {
+func (t *Tracer) Snapshot(g *Generation) ([]*Held, error) { return t.snapshot(g, nil, false) }
+
+// Look is Snapshot for sockets that are to be kept while g serves on. Those that
+// are among have already are taken from there.
+func (t *Tracer) Look(g *Generation, have []*Held) ([]*Held, error) {
+	return t.snapshot(g, have, true)
+}
+
+func (t *Tracer) snapshot(g *Generation, have []*Held, keep bool) (held []*Held, err error) {
 	sockets, err := fdtable.DumpAll(fdtable.Listening | fdtable.Connected)
 	if err != nil {
 		return nil, err
@@ -34,12 +42,14 @@ func (t *Tracer) Snapshot(g *Generation, have []*Held) (held []*Held, err error)
 			listener[s.Inode] = s
 		}
 	}
-	byInode := make(map[uint64]*Held)
-	for _, h := range have {
-		byInode[h.Inode] = h
-	}
 	seen := make(map[uint64]bool)
 	t.Do(func() {
+		byInode := make(map[uint64]*Held)
+		for _, h := range have {
+			if h.FD >= 0 {
+				byInode[h.Inode] = h
+			}
+		}
 		if err = t.servers(isListening); err != nil {
 			return
 		}
@@ -91,7 +101,9 @@ func (t *Tracer) Snapshot(g *Generation, have []*Held) (held []*Held, err error)
 				h.idle = g.settled && g.listening[inode] && !g.waiting[inode]
 				seen[inode] = true
 				held = append(held, h)
-				g.holds(h)
+				if keep {
+					g.keeps(h)
+				}
 			}
 		}
 	})

@@ -25,6 +25,7 @@ func (t *Tracer) Quiesce(g *Generation, held []*Held, goes bool) (left []int, er
 			h.goes = goes
 		}
 		g.quiesced, g.lets = true, held
+		t.dropCaught(g)
 		if left, err = t.quiesce(g, held); err == nil {
 			t.release(g)
 		}
