@@ -261,11 +261,20 @@ func mayflies(t *testing.T, model string) map[string]*site {
 		"tcp":      newSite(t, v()),
 		"abstract": unixSite(t, v(), abstract(t)),
 		"path":     unixSite(t, v(), filepath.Join(tempDir(t), "socket")),
+		"renamed":  unixSite(t, v(), filepath.Join(tempDir(t), "socket"), "rename=2"),
 	}
 	for _, s := range all {
 		s.v.tag, s.v.check = bodyTag, checkBody
 	}
 	return all
+}
+
+// dial connects to the server.
+func (s *site) dial() (net.Conn, error) {
+	if s.socket != "" {
+		return net.Dial("unix", s.socket)
+	}
+	return net.Dial("tcp", s.address())
 }
 
 // TestReviveMayfly: a server that is killed the moment its first client has
@@ -275,17 +284,11 @@ func TestReviveMayfly(t *testing.T) {
 	for name, s := range mayflies(t, "dies") {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			dial := func() (net.Conn, error) {
-				if s.socket != "" {
-					return net.Dial("unix", s.socket)
-				}
-				return net.Dial("tcp", s.address())
-			}
 			for range 10 {
 				i := launchAt(t, s.dir, launch{flags: []string{"--revive"}, argv: s.argv()})
 				// Without a pause: whoever comes first is there before hupt can look.
-				c, err := dial()
-				for end := time.Now().Add(patience); err != nil; c, err = dial() {
+				c, err := s.dial()
+				for end := time.Now().Add(patience); err != nil; c, err = s.dial() {
 					if time.Now().After(end) {
 						t.Fatalf("%v\n%s", err, i.tail())
 					}
@@ -312,8 +315,8 @@ func TestReviveListensAgain(t *testing.T) {
 	t.Parallel()
 	for _, pool := range []string{"", "--multi=1", "--multi=2"} {
 		for name, s := range mayflies(t, "again") {
-			if pool == "--multi=2" && name == "path" {
-				continue // two that unlink and bind at once are in each other's way, as without a revival
+			if pool == "--multi=2" && s.socket != "" {
+				continue // two that close and bind one name at once are in each other's way
 			}
 			t.Run(name+pool, func(t *testing.T) {
 				t.Parallel()
@@ -334,6 +337,54 @@ func TestReviveListensAgain(t *testing.T) {
 					t.Errorf("it could not bind again\n%s", i.tail())
 				}
 			})
+		}
+	}
+}
+
+// TestReviveSlowly: whoever connects in the pause waits as long as the next life
+// takes to begin, however long hupt finds that nobody has the socket.
+func TestReviveSlowly(t *testing.T) {
+	t.Parallel()
+	for name, s := range mayflies(t, "slow") {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			i := start(s, "--revive")
+			dead := i.serving().PID
+			unix.Kill(dead, unix.SIGKILL)
+			await(t, "the next life", func() bool { return i.says("starting generation 2") > 0 })
+			c, err := s.dial()
+			if err == nil {
+				defer c.Close()
+				err = ask(c)
+			}
+			if err != nil {
+				t.Errorf("whoever came in the pause: %v\n%s", err, i.tail())
+			}
+		})
+	}
+}
+
+// TestReviveRenames: a server that renames its socket's path while it listens is
+// restarted and revived.
+func TestReviveRenames(t *testing.T) {
+	t.Parallel()
+	s := unixSite(t, c("renames", "threads", "rename=2"), filepath.Join(tempDir(t), "socket"))
+	i := start(s, "--revive")
+	run := begin(t, paced(s))
+	for n := range 3 {
+		version := fmt.Sprintf("v%d", n+1)
+		s.deploy(version)
+		i.restart("--wait-drained")
+		if who, err := s.answer(); err != nil || who.version != version {
+			t.Errorf("%v, %v", who, err)
+		}
+	}
+	noneFailed(t, "renamed while it listens", run.Stop())
+	for range 3 {
+		dead := i.serving().PID
+		unix.Kill(dead, unix.SIGKILL)
+		if who := s.awaitAnswer(); who.pid == dead {
+			t.Errorf("%v", who)
 		}
 	}
 }

@@ -152,6 +152,7 @@ func TestUnixPath(t *testing.T) {
 		{"c unlinks both times", "c-prefork", []string{"unlink=both", "mode=666"}, false},
 		{"c renames", "c-threads", []string{"rename=1", "mode=600"}, true},
 		{"python unlinks both times", "", nil, true},
+		{"c renames while it listens", "c-threads", []string{"rename=2", "unlink=end"}, false},
 		{"c renames and unlinks", "c-fork-per-connection", []string{"rename=1", "unlink=both"}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -191,7 +192,7 @@ func TestUnixPath(t *testing.T) {
 func TestUnixBadVersions(t *testing.T) {
 	t.Parallel()
 	for name, args := range map[string][]string{
-		"unlinks": {"unlink=both"}, "renames": {"unlink=both", "rename=1", "mode=666"},
+		"unlinks": {"unlink=both"}, "renames": {"unlink=both", "rename=1", "mode=666"}, "renames later": {"unlink=both", "rename=2"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -59,7 +59,6 @@ func (t *Tracer) onBind(k *task, si syscallInfo) {
 		t.handOver(k, inode, o)
 		return
 	}
-	t.letBind(k, fd, want)
 	if datagram {
 		t.onBindDatagram(k, fd, inode, want)
 	}
@@ -67,6 +66,7 @@ func (t *Tracer) onBind(k *task, si syscallInfo) {
 	if t.reusePort && t.shareName(k, si, inode, want) {
 		return
 	}
+	t.letBind(k, fd, want) // only now: whoever shared it may just have closed it
 	t.resume(k, 0)
 }
 

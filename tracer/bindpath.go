@@ -34,7 +34,10 @@ func (t *Tracer) onBindPath(k *task, si syscallInfo, inode uint64, want Name) {
 	t.letBindAt(g, at)
 	// A socket of another kind, at a path that the program believes to be free.
 	for other, f := range t.files {
-		if f.removed == g && f.place == at.place && !(t.reusePort && t.neededBeside(g, other)) {
+		if f.removed == nil || f.place != at.place {
+			continue
+		}
+		if needed := t.neededBeside(g, other); f.removed == g && !t.reusePort || !needed {
 			f.removed = nil
 			f.unlink()
 		}

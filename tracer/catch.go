@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"hupt/fdtable"
 )
 
 // A program that is to be started again may end at any moment from its first
@@ -20,7 +22,7 @@ func (t *Tracer) catch(k *task, fd int, inode uint64, backlog int) {
 	if !t.catches || g.settled || g.quiesced || g.forgotten {
 		return
 	}
-	if slices.ContainsFunc(g.kept, func(h *Held) bool { return h.FD >= 0 && h.Inode == inode }) {
+	if t.holdsAs(inode, func(h *Held) bool { return h.kept }) {
 		return
 	}
 	local, err := k.takeFD(fd)
@@ -35,20 +37,13 @@ func (t *Tracer) catch(k *task, fd int, inode uint64, backlog int) {
 		h.close() // what has no name yet, a look finds once it has one
 		return
 	}
-	h.PortZero, h.backlog = t.portZero[inode], backlog
-	g.keeps(h)
+	h.PortZero, h.backlog, h.kept = t.portZero[inode], backlog, true
 	g.caught = append(g.caught, h)
 	t.held = append(t.held, h)
 }
 
 // bound reports whether the name is one that a bind could ask for.
 func (n Name) bound() bool { return n.Path != "" || n.Address.Port() != 0 }
-
-// keeps remembers that h is kept for what comes after g.
-func (g *Generation) keeps(h *Held) {
-	g.kept = slices.DeleteFunc(g.kept, func(o *Held) bool { return o.FD < 0 || o == h })
-	g.kept = append(g.kept, h)
-}
 
 // Caught is the sockets that g has begun to listen on since it was last asked,
 // with Options.Catch. They are the caller's to close.
@@ -115,27 +110,49 @@ func (t *Tracer) letBindAt(g *Generation, at lookup) {
 	}
 }
 
-// closed is what is kept of sockets that match and that no process has, as seen
-// by generation g: one that is quiesced has dummies in place of its own.
+// closed is what is kept of sockets that match, that no process has, and that
+// nobody is to get. A generation that is quiesced has dummies in place of its own,
+// and to one that is forgotten what is kept does not belong.
 func (t *Tracer) closed(g *Generation, match func(*Held) bool) (held []*Held) {
-	if g.quiesced {
+	if g.quiesced || g.forgotten {
 		return nil
 	}
-	for _, o := range t.generations {
-		for _, h := range o.kept {
-			if h.FD >= 0 && match(h) && !t.needs(h) {
-				held = append(held, h)
-			}
+	var open map[uint64]bool
+	for _, h := range t.held {
+		if !h.kept || h.FD < 0 || !match(h) {
+			continue
+		}
+		if open == nil {
+			open = t.openSockets()
+		}
+		if !open[h.Inode] && !t.mayBeTaken(h.Inode) {
+			held = append(held, h)
 		}
 	}
 	return held
 }
 
-// needs reports whether some generation has h's socket, or is to get it.
-func (t *Tracer) needs(h *Held) bool {
+// mayBeTaken reports whether a generation that is on its way may yet ask for the
+// socket.
+func (t *Tracer) mayBeTaken(inode uint64) bool {
 	return slices.ContainsFunc(t.generations, func(g *Generation) bool {
-		return !g.settled && slices.ContainsFunc(g.offers, func(o *offer) bool { return !o.taken && o.held.Inode == h.Inode }) || g.has(h.Inode)
+		return !g.settled && slices.ContainsFunc(g.offers, func(o *offer) bool { return !o.taken && o.held.Inode == inode })
 	})
+}
+
+// openSockets is the inodes of the sockets that some process has open.
+func (t *Tracer) openSockets() map[uint64]bool {
+	open := make(map[uint64]bool)
+	for pid := range t.procs {
+		sockets, err := fdtable.Sockets(pid)
+		if err != nil {
+			continue
+		}
+		for _, inode := range sockets {
+			open[inode] = true
+		}
+	}
+	return open
 }
 
 // inTheWay reports whether two sockets of the same port or path can't be bound

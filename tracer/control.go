@@ -75,7 +75,7 @@ func (t *Tracer) Kill(g *Generation) {
 func (t *Tracer) Forget(g *Generation) {
 	t.Do(func() {
 		t.dropCaught(g)
-		g.kept, g.forgotten = nil, true
+		g.forgotten = true
 		t.share(g) // there is nothing left of them
 		t.closeDummies(g)
 		t.dropShared(g)

@@ -18,9 +18,8 @@ type Generation struct {
 	begun  bool // it executed the program
 	killed bool // whatever it still bears is killed at birth
 
-	kept      []*Held         // of its sockets, those that are kept for whatever comes after it (see letBind)
 	forgotten bool            // nobody asks for it any more, though some of it may live
-	caught    []*Held         // of kept, those that nobody has asked for yet
+	caught    []*Held         // of what it listens on, what nobody has asked for yet (see catch)
 	offers    []*offer        // held sockets that its binds may get
 	joined    []*Held         // sockets of its own that are shunned in groups of held ones
 	listening map[uint64]bool // inodes on which it called listen()
@@ -72,6 +71,7 @@ type Held struct {
 	deaf     bool        // it is a dummy's, and drops what comes to it
 	shared   bool        // of a datagram socket: it can't have a dummy
 	had      settings    // of a datagram socket: before the next generation got it
+	kept     bool        // it is for whatever comes after the generation that serves, however that ends
 	surplus  bool        // the next generation has others of its group, and no use for it
 }
 
@@ -103,7 +103,7 @@ type Progress struct {
 func (g *Generation) progress() Progress {
 	p := Progress{Listening: len(g.listening), Waiting: len(g.waiting)}
 	for _, o := range g.offers {
-		if !o.held.counts() {
+		if !o.held.counts() || o.held.FD < 0 && !o.taken {
 			continue
 		}
 		p.Offered++

@@ -24,7 +24,7 @@ import (
 func (t *Tracer) Snapshot(g *Generation) ([]*Held, error) { return t.snapshot(g, nil, false) }
 
 // Look is Snapshot for sockets that are to be kept while g serves on. Those that
-// are among have already are taken from there.
+// are among have already are taken from there, and so is what g may yet ask for.
 func (t *Tracer) Look(g *Generation, have []*Held) ([]*Held, error) {
 	return t.snapshot(g, have, true)
 }
@@ -97,21 +97,26 @@ func (t *Tracer) snapshot(g *Generation, have []*Held, keep bool) (held []*Held,
 						h.backlog, h.Name.File = s.Backlog, s.File
 					}
 				}
+				if h.file != nil && byInode[inode] == h {
+					t.fileFor(h) // it may have been renamed since
+				}
 				h.awaited = h.Name.udp() || h.Name.Datagram() && t.awaited(g, inode)
 				h.idle = g.settled && g.listening[inode] && !g.waiting[inode]
 				seen[inode] = true
 				held = append(held, h)
-				if keep {
-					g.keeps(h)
-				}
+				h.kept = keep
 			}
 		}
-	})
-	sortHeld(held)
-	t.Do(func() {
+		for _, h := range have {
+			if h.FD >= 0 && !seen[h.Inode] && t.mayBeTaken(h.Inode) {
+				held = append(held, h)
+			}
+		}
+		// At once: whatever is held is in the way of a bind.
 		t.held = slices.DeleteFunc(t.held, func(h *Held) bool { return h.FD < 0 || slices.Contains(held, h) })
 		t.held = append(t.held, held...)
 	})
+	sortHeld(held)
 	return held, err
 }
 

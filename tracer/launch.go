@@ -53,6 +53,11 @@ func (t *Tracer) launch(number int, spec stage2.Spec, held []*Held, notes *notes
 	defer sock.Close()
 	t.Do(func() {
 		g.offers = slices.DeleteFunc(g.offers, func(o *offer) bool { return o.held.FD < 0 })
+		for _, o := range g.offers {
+			if o.held.file != nil {
+				t.fileFor(o.held) // it may have been renamed since it was taken
+			}
+		}
 		err = t.fork(g, pair[1])
 	})
 	unix.Close(pair[1])

@@ -48,7 +48,7 @@ func (t *Tracer) onPathCall(k *task, si syscallInfo) {
 // needs. It reports false if the call is to be made as it stands.
 func (t *Tracer) dropPath(k *task, c pathCall) bool {
 	g := k.proc.gen
-	if inode, f := t.fileAt(k, c.from); f != nil && t.neededBeside(g, inode) {
+	if inode, f := t.fileAt(k, c.from); f != nil && t.neededAt(g, inode, c.rename) {
 		if !g.quiesced || !t.othersHave(g, inode) {
 			f.removed = g
 		}
@@ -120,6 +120,17 @@ func (t *Tracer) neededBeside(g *Generation, inode uint64) bool {
 	return t.holds(inode) || t.othersHave(g, inode) || t.standsIn(g, inode)
 }
 
+// neededAt reports whether the path of a socket is to stay when g removes or
+// renames it. One that is g's alone, and of which hupt keeps a duplicate, is
+// to stay where it is looked for after g has gone; but it may be given another
+// name.
+func (t *Tracer) neededAt(g *Generation, inode uint64, rename bool) bool {
+	if !rename || g.quiesced || !g.has(inode) {
+		return t.neededBeside(g, inode)
+	}
+	return t.holdsAs(inode, func(h *Held) bool { return !h.kept }) || t.othersHave(g, inode) || t.standsIn(g, inode)
+}
+
 // othersHave reports whether a generation other than g has the socket.
 func (t *Tracer) othersHave(g *Generation, inode uint64) bool {
 	return slices.ContainsFunc(t.generations, func(o *Generation) bool { return o != g && o.has(inode) })
@@ -127,7 +138,12 @@ func (t *Tracer) othersHave(g *Generation, inode uint64) bool {
 
 // holds reports whether hupt has a duplicate of the socket.
 func (t *Tracer) holds(inode uint64) bool {
-	return slices.ContainsFunc(t.held, func(h *Held) bool { return h.FD >= 0 && h.Inode == inode })
+	return t.holdsAs(inode, func(*Held) bool { return true })
+}
+
+// holdsAs reports whether hupt has a duplicate of the socket that is as said.
+func (t *Tracer) holdsAs(inode uint64, as func(*Held) bool) bool {
+	return slices.ContainsFunc(t.held, func(h *Held) bool { return h.FD >= 0 && h.Inode == inode && as(h) })
 }
 
 // standsIn reports whether a generation other than g has a dummy for the socket,

@@ -7,8 +7,6 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"hupt/fdtable"
 )
 
 // socketFile is the file of a Unix socket that is bound to a path.
@@ -141,16 +139,7 @@ func (t *Tracer) noteFile(inode uint64, in lookup, asked fileMode) {
 const filesLimit = 256
 
 func (t *Tracer) forgetFiles() {
-	open := make(map[uint64]bool)
-	for pid := range t.procs {
-		sockets, err := fdtable.Sockets(pid)
-		if err != nil {
-			continue
-		}
-		for _, inode := range sockets {
-			open[inode] = true
-		}
-	}
+	open := t.openSockets()
 	for inode, f := range t.files {
 		if !open[inode] && f.removed == nil && !t.standsIn(nil, inode) {
 			delete(t.files, inode)

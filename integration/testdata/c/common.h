@@ -53,7 +53,7 @@ static struct {
 	const char *unlink; /* that path: "before" the bind, at the "end" (TERM), or "both" */
 	int packets;        /* SOCK_SEQPACKET, not SOCK_STREAM */
 	int datagrams;      /* SOCK_DGRAM; set by the program */
-	int rename;         /* bind to path.tmp, then rename it to path */
+	int rename;         /* bind to path.tmp, then rename it to path; 2: once it listens there */
 	int mode;           /* chmod the path to that; 0: leave it */
 	int udp;            /* a datagram socket, where the server knows them */
 } opt = {"127.0.0.1", 0, 0, 0, 0, -1, 8, 0, NULL, NULL, "", NULL, "", 0, 0, 0, 0, 0};
@@ -160,7 +160,7 @@ static int bind_path(int type) {
 	if (bind(fd, (struct sockaddr *)&a, len) < 0) die("bind");
 	give_up("bad-bind");
 	if (opt.mode && chmod(a.sun_path, opt.mode) < 0) die("chmod");
-	if (opt.rename && rename(a.sun_path, opt.path) < 0) die("rename");
+	if (opt.rename == 1 && rename(a.sun_path, opt.path) < 0) die("rename");
 	give_up("bad-rename");
 	return fd;
 }
@@ -194,6 +194,11 @@ static int open_listener(int type) {
 	if (opt.fd >= 0) return opt.fd;
 	int fd = bind_port(type);
 	if (listen(fd, 1024) < 0) die("listen");
+	if (opt.path && opt.rename == 2) {
+		char tmp[sizeof((struct sockaddr_un *)0)->sun_path];
+		snprintf(tmp, sizeof tmp, "%s.tmp", opt.path);
+		if (rename(tmp, opt.path) < 0) die("rename");
+	}
 	if (opt.path) give_up("bad-listen");
 	if (opt.path && !strcmp(version(), "bad-probation")) {
 		/* It seems to serve, and goes without a single accept. */
