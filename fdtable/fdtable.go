@@ -10,6 +10,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"iter"
 	"os"
 	"strconv"
 	"strings"
@@ -49,6 +50,22 @@ type Table struct {
 func Sockets(pid int) (map[int]uint64, error) {
 	m, _, err := links(pid)
 	return m, err
+}
+
+// Open is the inodes of the sockets that some of the processes have open. One
+// that has ended has none.
+func Open(pids iter.Seq[int]) map[uint64]bool {
+	open := make(map[uint64]bool)
+	for pid := range pids {
+		sockets, err := Sockets(pid)
+		if err != nil {
+			continue
+		}
+		for _, inode := range sockets {
+			open[inode] = true
+		}
+	}
+	return open
 }
 
 // Reader is the task of process pid by which its descriptors can be read: the

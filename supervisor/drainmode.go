@@ -90,18 +90,11 @@ func (s *Supervisor) checkDrainPorts(n int) {
 		if err != nil || len(pids) == 0 {
 			return
 		}
-		open := make(map[uint64]fdtable.Socket)
-		for _, l := range listening {
-			open[l.Inode] = l
-		}
+		open := fdtable.Open(slices.Values(pids))
 		missing := maps.Clone(s.cfg.DrainPorts)
-		for _, pid := range pids {
-			sockets, err := fdtable.Sockets(pid)
-			if err != nil {
-				continue
-			}
-			for _, inode := range sockets {
-				delete(missing, open[inode].Local.Port())
+		for _, l := range listening {
+			if open[l.Inode] {
+				delete(missing, l.Local.Port())
 			}
 		}
 		for _, port := range slices.Sorted(maps.Keys(missing)) {

@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -82,31 +81,26 @@ func (s *Supervisor) looked(g *gen, held []*tracer.Held, err error, cost time.Du
 		seen[h.Inode] = true
 	}
 	var keep, drop []*tracer.Held
+	missing := make(map[*tracer.Held]time.Time)
 	wait := max(keepTick, keepCost*cost)
 	for _, h := range s.tracer.Merge(k.held, held) {
-		since, missing := k.missing[h]
-		switch {
-		case seen[h.Inode]:
-			delete(k.missing, h)
-		// While it is not known whether the program closed it or is dying, and
-		// while nobody serves, it is kept.
-		case missing && serves && err == nil && time.Since(since) >= keepGrace:
-			drop = append(drop, h)
-			delete(k.missing, h)
-			continue
-		default:
-			if !missing {
-				if k.missing == nil {
-					k.missing = make(map[*tracer.Held]time.Time)
-				}
-				k.missing[h] = time.Now()
+		if !seen[h.Inode] {
+			since, known := k.missing[h]
+			if !known {
+				since = time.Now()
 			}
+			// While it is not known whether the program closed it or is dying, and
+			// while nobody serves, it is kept.
+			if known && serves && err == nil && time.Since(since) >= keepGrace {
+				drop = append(drop, h)
+				continue
+			}
+			missing[h] = since
 			wait = min(wait, keepGrace+time.Millisecond)
 		}
 		keep = append(keep, h)
 	}
-	k.held = keep
-	maps.DeleteFunc(k.missing, func(h *tracer.Held, _ time.Time) bool { return !slices.Contains(keep, h) })
+	k.held, k.missing = keep, missing
 	if len(drop) > 0 {
 		s.tracer.CloseHeld(drop)
 	}

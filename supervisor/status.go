@@ -45,7 +45,7 @@ func (s *Supervisor) Status(connections bool) Status {
 	mine := make([]map[uint64]bool, len(gens))
 	for i, g := range gens {
 		st.Generations[i].PIDs = s.tracer.Pids(g.traced)
-		mine[i] = ofPids(st.Generations[i].PIDs)
+		mine[i] = fdtable.Open(slices.Values(st.Generations[i].PIDs))
 	}
 	sockets := s.sockets(mine, connections)
 	paths := s.tracer.SocketPaths()
@@ -57,21 +57,6 @@ func (s *Supervisor) Status(connections bool) Status {
 		}
 	}
 	return st
-}
-
-// ofPids is the inodes of the sockets that processes have.
-func ofPids(pids []int) map[uint64]bool {
-	mine := make(map[uint64]bool)
-	for _, pid := range pids {
-		fds, err := fdtable.Sockets(pid)
-		if err != nil {
-			continue
-		}
-		for _, inode := range fds {
-			mine[inode] = true
-		}
-	}
-	return mine
 }
 
 // sockets is what the kernel tells of the sockets of all generations, and of

@@ -1,6 +1,7 @@
 package tracer
 
 import (
+	"maps"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -123,7 +124,7 @@ func (t *Tracer) closed(g *Generation, match func(*Held) bool) (held []*Held) {
 			continue
 		}
 		if open == nil {
-			open = t.openSockets()
+			open = fdtable.Open(maps.Keys(t.procs))
 		}
 		if !open[h.Inode] && !t.mayBeTaken(h.Inode) {
 			held = append(held, h)
@@ -138,21 +139,6 @@ func (t *Tracer) mayBeTaken(inode uint64) bool {
 	return slices.ContainsFunc(t.generations, func(g *Generation) bool {
 		return !g.settled && slices.ContainsFunc(g.offers, func(o *offer) bool { return !o.taken && o.held.Inode == inode })
 	})
-}
-
-// openSockets is the inodes of the sockets that some process has open.
-func (t *Tracer) openSockets() map[uint64]bool {
-	open := make(map[uint64]bool)
-	for pid := range t.procs {
-		sockets, err := fdtable.Sockets(pid)
-		if err != nil {
-			continue
-		}
-		for _, inode := range sockets {
-			open[inode] = true
-		}
-	}
-	return open
 }
 
 // inTheWay reports whether two sockets of the same port or path can't be bound

@@ -117,7 +117,7 @@ func (t *Tracer) settlePath(h *Held) {
 // neededBeside reports whether a generation other than g has the socket, could
 // get it back, or is to be offered it.
 func (t *Tracer) neededBeside(g *Generation, inode uint64) bool {
-	return t.holds(inode) || t.othersHave(g, inode) || t.standsIn(g, inode)
+	return t.neededAt(g, inode, false)
 }
 
 // neededAt reports whether the path of a socket is to stay when g removes or
@@ -125,10 +125,8 @@ func (t *Tracer) neededBeside(g *Generation, inode uint64) bool {
 // to stay where it is looked for after g has gone; but it may be given another
 // name.
 func (t *Tracer) neededAt(g *Generation, inode uint64, rename bool) bool {
-	if !rename || g.quiesced || !g.has(inode) {
-		return t.neededBeside(g, inode)
-	}
-	return t.holdsAs(inode, func(h *Held) bool { return !h.kept }) || t.othersHave(g, inode) || t.standsIn(g, inode)
+	own := rename && !g.quiesced && g.has(inode)
+	return t.holdsAs(inode, func(h *Held) bool { return !own || !h.kept }) || t.othersHave(g, inode) || t.standsIn(g, inode)
 }
 
 // othersHave reports whether a generation other than g has the socket.

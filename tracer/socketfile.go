@@ -1,12 +1,15 @@
 package tracer
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"hupt/fdtable"
 )
 
 // socketFile is the file of a Unix socket that is bound to a path.
@@ -139,7 +142,7 @@ func (t *Tracer) noteFile(inode uint64, in lookup, asked fileMode) {
 const filesLimit = 256
 
 func (t *Tracer) forgetFiles() {
-	open := t.openSockets()
+	open := fdtable.Open(maps.Keys(t.procs))
 	for inode, f := range t.files {
 		if !open[inode] && f.removed == nil && !t.standsIn(nil, inode) {
 			delete(t.files, inode)
