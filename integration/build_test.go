@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -30,6 +31,7 @@ func TestMain(m *testing.M) {
 	becomeSubreaper()
 	go reapOrphans()
 	inheritNothingIgnored()
+	passNothingOn()
 	os.Exit(run(m))
 }
 
@@ -40,6 +42,22 @@ func inheritNothingIgnored() {
 	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT} {
 		if signal.Ignored(s) {
 			signal.Notify(make(chan os.Signal, 1), s)
+		}
+	}
+}
+
+// passNothingOn: descriptors that whoever runs the tests left open would be the
+// victims', too; and while Go starts a process it may overwrite one of them in
+// the child, so that not every victim would find the same.
+func passNothingOn() {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	for _, e := range entries {
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 {
+			syscall.CloseOnExec(fd)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -19,20 +20,22 @@ import (
 // said that its program serves.
 func daemonized(s *site, argv []string, flags ...string) *instance {
 	s.t.Helper()
-	i, out, code := tryDaemon(s, argv, flags...)
+	i, out, code := tryDaemon(s, launch{flags: flags, argv: argv, env: s.env()})
 	if code != 0 {
 		s.t.Fatalf("hupt run --background: exit code %d\n%s", code, out)
 	}
 	return i
 }
 
-func tryDaemon(s *site, argv []string, flags ...string) (i *instance, out string, code int) {
+// tryDaemon takes of a launch what goes for hupt run --background.
+func tryDaemon(s *site, l launch) (i *instance, out string, code int) {
 	s.t.Helper()
 	i = &instance{t: s.t, dir: s.dir, mark: fmt.Sprintf("%d-%08x", os.Getpid(), rand.Uint32()),
 		runtime: filepath.Join(s.dir, "run"), output: filepath.Join(s.dir, "log"), ended: make(chan struct{})}
-	args := append([]string{"run", "--runtime-dir", i.runtime, "--background", "--log", i.output}, flags...)
-	cmd := exec.Command(binary(s.t, "hupt"), append(append(args, "--"), argv...)...)
-	cmd.Dir, cmd.Env = s.dir, append(append(os.Environ(), markName+"="+i.mark), s.env()...)
+	args := append(l.before, binary(s.t, "hupt"), "run", "--runtime-dir", i.runtime, "--background", "--log", i.output)
+	args = append(append(append(args, l.flags...), "--"), l.argv...)
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Dir, cmd.Env = s.dir, append(append(os.Environ(), markName+"="+i.mark), l.env...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run() // returns only if nobody left has its pipes
@@ -156,14 +159,48 @@ func TestBackground(t *testing.T) {
 		{[]string{"nosuch-program"}, 127, "hupt: nosuch-program: command not found"},
 		{[]string{s.program(), "-addr", "256.0.0.1:x"}, 1, ""},
 	} {
-		i, out, code := tryDaemon(newSite(t, named("go")), c.argv)
+		i, out, code := tryDaemon(newSite(t, named("go")), launch{argv: c.argv})
 		if code != c.code || !strings.Contains(out, c.says) || i.pid != 0 {
 			t.Errorf("%q: exit code %d\n%s", c.argv, code, out)
 		}
 	}
-	if _, out, code := tryDaemon(newSite(t, named("go")), []string{"true"}, "--log", "nosuch/dir"); code != 2 || !strings.Contains(out, "--log: open") {
+	if _, out, code := tryDaemon(newSite(t, named("go")), launch{flags: []string{"--log", "nosuch/dir"}, argv: []string{"true"}}); code != 2 || !strings.Contains(out, "--log: open") {
 		t.Errorf("a log that can't be written: exit code %d\n%s", code, out)
 	}
+}
+
+// TestProbeBackground: with --background, too, the program finds everything as
+// it would bare, the sockets that it is passed above all (sd_listen_fds(3)): but
+// for what it writes to, and the session that hupt makes.
+func TestProbeBackground(t *testing.T) {
+	t.Parallel()
+	others := regexp.MustCompile(`(?m)^(fd [12] |/proc/self/fdinfo/[12]:|group is the launcher's).*\n`)
+	var seen []string
+	for _, bare := range []bool{true, false} {
+		dir := tempDir(t)
+		if err := os.WriteFile(filepath.Join(dir, "data"), bytes.Repeat([]byte("0123456789"), 20), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		out := filepath.Join(dir, "probe.out")
+		s := &site{t: t, v: named("c-threads"), dir: dir, host: "127.0.0.1", port: freePort(t)}
+		l := launch{bare: bare, argv: []string{binary(t, "probe"), "x"}, before: []string{binary(t, "setup")},
+			env: []string{"PROBE_OUT=" + out, fmt.Sprintf("PROBE_SERVE=%d", s.port)}}
+		if bare {
+			launchAt(t, dir, l)
+			s.awaitAnswer()
+		} else if _, said, code := tryDaemon(s, l); code != 0 {
+			t.Fatalf("hupt run --background: exit code %d\n%s", code, said)
+		}
+		text, err := os.ReadFile(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen = append(seen, strings.ReplaceAll(others.ReplaceAllString(normalised(string(text)), ""), dir, "DIR"))
+	}
+	if !strings.Contains(seen[0], "env LISTEN_PID=this process") || !strings.Contains(seen[0], "fd 3 socket:") {
+		t.Fatalf("the probe says little:\n%s", seen[0])
+	}
+	diff(t, "a program", seen[0], seen[1])
 }
 
 // TestKillAll: a HUP to hupt, the master and all its workers at once, as

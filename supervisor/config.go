@@ -23,6 +23,10 @@ type Config struct {
 	Name    string   // by which `hupt restart` may call the instance; may be empty
 	Command []string // program and its arguments; the program is looked up afresh at every launch
 
+	// Launcher is the process that the environment is for: hupt before it went
+	// to the background, say. 0: this one. See stage2.Spec.
+	Launcher int
+
 	Mode         Mode          // of a restart that says nothing of it; empty: StartFirst
 	ReadyTimeout time.Duration // from launch to ready, else the restart is rolled back
 	DrainTimeout time.Duration // from quiesce to the hammer; negative: never

@@ -1,11 +1,11 @@
 package supervisor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -193,7 +193,7 @@ func (s *Supervisor) spec(g *gen) (stage2.Spec, error) {
 	}
 	return stage2.Spec{
 		Stdin:   stdin,
-		Command: g.program.command, Env: env, Dir: g.program.dir, Launcher: os.Getpid(),
+		Command: g.program.command, Env: env, Dir: g.program.dir, Launcher: cmp.Or(s.cfg.Launcher, os.Getpid()),
 		Signals: s.signals, AllowIOUring: s.cfg.AllowIOUring,
 	}, err
 }
@@ -271,16 +271,6 @@ func mapLaunchError(err error) error {
 		return fmt.Errorf("%s: %w: %w", le.Path, ErrNotExecutable, le.Errno)
 	}
 	return le
-}
-
-// environ is the environment as the kernel gave it; os.Environ drops what is
-// there twice.
-func environ() []string {
-	b, err := os.ReadFile("/proc/self/environ")
-	if err != nil || len(b) == 0 {
-		return os.Environ()
-	}
-	return strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00")
 }
 
 // exitOf tells how a process ended, as a shell would and in words.

@@ -157,5 +157,5 @@ func initialProgram(command []string) *program {
 	if err != nil {
 		dir = "" // removed, or not to be entered by name: the program gets hupt's own
 	}
-	return &program{command: command, env: environ(), dir: dir}
+	return &program{command: command, env: stage2.InheritedEnviron(), dir: dir}
 }

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"hupt/stage2"
 )
 
@@ -54,10 +56,17 @@ func (c *runCmd) background(std *streams, line commandLine) error {
 			ossignal.Ignore(n)
 		}
 	}
-	// Its flag first, since the program's arguments come last.
-	args := append([]string{"hupt", line[0], "--background-fd=3"}, line[1:]...)
+	// The pipe keeps its number, which is free in the program's table: 3 and
+	// those behind it may be the program's (sd_listen_fds(3)).
+	fd := int(w.Fd())
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
+		return err
+	}
+	// Its flags first, since the program's arguments come last.
+	args := append([]string{"hupt", line[0], fmt.Sprintf("--background-fd=%d", fd), fmt.Sprintf("--background-pid=%d", os.Getpid())}, line[1:]...)
 	child, err := os.StartProcess("/proc/self/exe", args, &os.ProcAttr{
-		Files: []*os.File{stdin, output, output, w},
+		Env:   stage2.InheritedEnviron(),
+		Files: []*os.File{stdin, output, output},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
 	w.Close()

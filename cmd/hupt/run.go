@@ -38,6 +38,7 @@ type runCmd struct {
 	Background     bool          `help:"Go to the background when the program serves; print hupt's pid."`
 	Log            string        `help:"With --background: what hupt and the program write goes there." placeholder:"FILE"`
 	BackgroundFD   int           `name:"background-fd" hidden:""`
+	BackgroundPID  int           `name:"background-pid" hidden:""`
 	AllowIOUring   bool          `name:"allow-io-uring" help:"Let the program use io_uring, whose sockets hupt can't hand over."`
 	Quiet          bool          `short:"q" xor:"verbosity" help:"Tell only of failures."`
 	Verbose        bool          `short:"v" xor:"verbosity" help:"Tell of everything."`
@@ -173,6 +174,7 @@ func (c *runCmd) config() (supervisor.Config, error) {
 
 		Version:       version(),
 		Name:          c.Name,
+		Launcher:      c.BackgroundPID,
 		Command:       command,
 		Ready:         supervisor.Ready(c.Ready),
 		Mode:          c.mode(),
