@@ -95,6 +95,33 @@ func Ended(pid, tid int) bool {
 	return err != nil || isZombie(b)
 }
 
+// Ending reports whether process pid has ended or is about to: none of its
+// threads comes back to user space, and what it has open is being closed.
+func Ending(pid int) bool {
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		return true
+	}
+	for _, d := range tasks {
+		if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/stat", pid, d.Name())); err == nil && !isExiting(b) {
+			return false
+		}
+	}
+	return true
+}
+
+// isExiting reads the flags, the seventh field behind the command's name.
+// PF_EXITING is set before exit closes anything (kernel/exit.c, do_exit).
+func isExiting(stat []byte) bool {
+	const exiting = 0x4
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 7 {
+		return false
+	}
+	flags, err := strconv.ParseUint(string(fields[6]), 10, 64)
+	return err == nil && flags&exiting != 0
+}
+
 // isZombie reads the state behind the command's name, which may hold anything
 // (proc_pid_stat(5)).
 func isZombie(stat []byte) bool {

@@ -203,17 +203,17 @@ func TestGone(t *testing.T) {
 	cmd := exec.Command("sleep", "100")
 	try(t, cmd.Start())
 	pid := cmd.Process.Pid
-	if Ended(pid, pid) || Reader(pid) != pid {
+	if Ended(pid, pid) || Ending(pid) || Reader(pid) != pid {
 		t.Error("it ended before it was killed")
 	}
 	try(t, cmd.Process.Kill())
 	var info unix.Siginfo // wait without reaping
 	try(t, unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOWAIT, nil))
-	if !Ended(pid, pid) || Reader(pid) != pid {
+	if !Ended(pid, pid) || !Ending(pid) || Reader(pid) != pid {
 		t.Error("a zombie lives")
 	}
 	cmd.Wait()
-	if !Ended(pid, pid) {
+	if !Ended(pid, pid) || !Ending(pid) {
 		t.Error("who was reaped lives")
 	}
 	if _, err := Sockets(pid); err == nil {

@@ -92,6 +92,23 @@ func TestIsZombie(t *testing.T) {
 	}
 }
 
+func TestIsExiting(t *testing.T) {
+	for stat, want := range map[string]bool{
+		"42 (sh) S 1 42 42 0 -1 4194304 120 0":      false,
+		"42 (sh) R 1 42 42 0 -1 4194308 120 0":      true,
+		"42 (a) R 1 4 4 (b) S 1 42 42 0 -1 4 120 0": true,
+		"42 (a) R 1 4 4 (b) S 1 42 42 0 -1 8 120 0": false,
+		"42 (sh) S 1 42 42 0 -1":                    false,
+		"42 (sh) S 1 42 42 0 -1 x":                  false,
+		"42 (sh)":                                   false,
+		"":                                          false,
+	} {
+		if got := isExiting([]byte(stat)); got != want {
+			t.Errorf("%q: %v", stat, got)
+		}
+	}
+}
+
 // FuzzParse: whatever /proc may say one day, it is read without a panic.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("flags:\t02004002\ntfd:        5 events:       19 data:                5  pos:0 ino:1a2b sdev:8\n"))
@@ -101,6 +118,7 @@ func FuzzParse(f *testing.F) {
 		parseFlags(0, b)
 		socketInode(string(b))
 		isZombie(b)
+		isExiting(b)
 		parseSocket(b)
 	})
 }

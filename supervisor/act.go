@@ -47,6 +47,7 @@ func (s *Supervisor) act(a generation.Action) {
 		switch g := s.gens[a.N]; {
 		case g == nil:
 		case g.traced != nil:
+			g.ending.Store(true)
 			s.tracer.Kill(g.traced)
 		default:
 			g.giveUp()
@@ -118,6 +119,7 @@ func (s *Supervisor) signal(a generation.Signal) {
 	if sig == 0 {
 		sig = s.cfg.StopSignal
 	}
+	g.ending.Store(true)
 	if a.All || !s.tracer.Signal(g.traced, g.main, sig) {
 		s.tracer.SignalAll(g.traced, sig)
 	}

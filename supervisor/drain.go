@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"runtime"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -34,6 +35,7 @@ func (s *Supervisor) drain(g *gen, over <-chan struct{}) {
 	answersSince := time.Now()
 	poked := time.Now()
 	left, cut, looked, received := -1, 0, time.Time{}, true
+	var pids []int
 	surplus := newSurplusDrain(g)
 	runtime.LockOSThread() // for threadTime
 	defer runtime.UnlockOSThread()
@@ -42,16 +44,22 @@ func (s *Supervisor) drain(g *gen, over <-chan struct{}) {
 		accepts := !s.drainSurplus(g, surplus, over)
 		receives := accepts || unfinished
 		var err error
+		dying := false
 		if left != 0 || cut != 0 || receives || received || time.Since(looked) >= drainedTick {
 			looked, received = time.Now(), receives
-			left, err = d.look(s.tracer.Pids(g.traced), func() []int { return s.otherPids(g) })
+			were := pids
+			pids = s.tracer.Pids(g.traced)
+			left, err = d.look(pids, func() []int { return s.otherPids(g) })
 			if err == nil && !accepts { // what is accepted just now is not idle
 				h.step(d.open)
 			}
 			if len(abandoned) > 0 && err == nil {
-				cut, err = a.look(s.tracer.Pids(g.traced), func() []int { return nil })
+				cut, err = a.look(pids, func() []int { return nil })
 			}
-			if err != nil {
+			// A process that was made to end closes its connections one by one:
+			// these are cut, and were counted.
+			dying = g.ending.Load() && (!slices.Equal(pids, were) || slices.ContainsFunc(pids, fdtable.Ending))
+			if err != nil || dying {
 				left = -1
 			}
 		}
@@ -60,7 +68,7 @@ func (s *Supervisor) drain(g *gen, over <-chan struct{}) {
 		}
 		open := receives || s.answers(g, answersSince)
 		switch n := g.conns.counts(); {
-		case err != nil:
+		case err != nil || dying:
 		case left != last || cut != lastAbandoned || open != wasOpen:
 			last, lastAbandoned, wasOpen, told, toldAt = left, cut, open, n, time.Now()
 			s.later(generation.Counted{N: g.n, Left: left, Abandoned: cut, Open: open})

@@ -59,6 +59,15 @@ func (d *drainage) look(pids []int, others func() []int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	// One that the dump missed would be thought closed if the generation ended
+	// before the next look.
+	missing := maps.Clone(d.open)
+	maps.DeleteFunc(missing, func(inode uint64, _ fdtable.Socket) bool { return has(open, inode) })
+	if n := len(missing); n > 0 && n <= fewLeft {
+		if now, err := d.again(missing); err == nil {
+			maps.Copy(open, now)
+		}
+	}
 	if left := d.still(open); left > 0 {
 		return left, nil
 	}

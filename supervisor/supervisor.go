@@ -147,6 +147,7 @@ type gen struct {
 	hurry      chan struct{} // wakes its drain: it may be final now
 	conns      connections
 	draining   chan struct{} // closed when its drain is over; nil: it does not drain
+	ending     atomic.Bool   // it was told to end, or killed
 }
 
 func (g *gen) endDrain() {
