@@ -18,6 +18,7 @@ func ShutRead(pid, fd int, inode uint64, may func(fdtable.Flow) bool) (bool, err
 	if err != nil {
 		return false, err
 	}
+	defer unpreempted()()
 	defer unix.Close(local)
 	var st unix.Stat_t
 	if err := unix.Fstat(local, &st); err != nil || st.Ino != inode {
