@@ -178,9 +178,7 @@ func TestProbeBackground(t *testing.T) {
 	var seen []string
 	for _, bare := range []bool{true, false} {
 		dir := tempDir(t)
-		if err := os.WriteFile(filepath.Join(dir, "data"), bytes.Repeat([]byte("0123456789"), 20), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		writeData(t, dir)
 		out := filepath.Join(dir, "probe.out")
 		s := &site{t: t, v: named("c-threads"), dir: dir, host: "127.0.0.1", port: freePort(t)}
 		l := launch{bare: bare, argv: []string{binary(t, "probe"), "x"}, before: []string{binary(t, "setup")},

@@ -51,10 +51,7 @@ func TestProbe(t *testing.T) {
 // probe runs the probe once, with the odd state that testdata/c/setup.c makes.
 func probe(t *testing.T, dir string, argv []string, bare bool) string {
 	t.Helper()
-	data := filepath.Join(dir, "data")
-	if err := os.WriteFile(data, bytes.Repeat([]byte("0123456789"), 20), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	writeData(t, dir)
 	out := filepath.Join(dir, "probe.out")
 	os.Remove(out)
 	stdout := filled(t, filepath.Join(dir, "stdout"))
@@ -68,6 +65,14 @@ func probe(t *testing.T, dir string, argv []string, bare bool) string {
 		t.Fatal(err)
 	}
 	return normalised(string(text))
+}
+
+// writeData puts the file into dir that testdata/c/setup.c reads.
+func writeData(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, "data"), bytes.Repeat([]byte("0123456789"), 20), 0o644); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // noNewPrivs is what the kernel asks of an ordinary user for a filter.
@@ -114,9 +119,7 @@ func TestProbeSecondGeneration(t *testing.T) {
 
 func probeAgain(t *testing.T, flag string) {
 	dir := tempDir(t)
-	if err := os.WriteFile(filepath.Join(dir, "data"), bytes.Repeat([]byte("0123456789"), 20), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	writeData(t, dir)
 	out := filepath.Join(dir, "probe.out")
 	s := &site{t: t, v: named("c-threads"), dir: dir, host: "127.0.0.1", port: freePort(t)}
 	i := launchAt(t, dir, launch{flags: []string{flag}, argv: []string{binary(t, "probe"), "x"}, before: []string{binary(t, "setup")},

@@ -1,6 +1,8 @@
 package supervisor
 
 import (
+	"errors"
+	"maps"
 	"runtime"
 	"slices"
 	"time"
@@ -23,6 +25,8 @@ const (
 	tellTick     = 250 * time.Millisecond // as many are left, but in other states
 )
 
+var errEnding = errors.New("a process of the generation is ending")
+
 // drain counts the connections of a quiesced generation until over is closed.
 func (s *Supervisor) drain(g *gen, over <-chan struct{}) {
 	h := hastening{s: s, g: g}
@@ -44,7 +48,6 @@ func (s *Supervisor) drain(g *gen, over <-chan struct{}) {
 		accepts := !s.drainSurplus(g, surplus, over)
 		receives := accepts || unfinished
 		var err error
-		dying := false
 		if left != 0 || cut != 0 || receives || received || time.Since(looked) >= drainedTick {
 			looked, received = time.Now(), receives
 			were := pids
@@ -58,8 +61,10 @@ func (s *Supervisor) drain(g *gen, over <-chan struct{}) {
 			}
 			// A process that was made to end closes its connections one by one:
 			// these are cut, and were counted.
-			dying = g.ending.Load() && (!slices.Equal(pids, were) || slices.ContainsFunc(pids, fdtable.Ending))
-			if err != nil || dying {
+			if err == nil && g.ending.Load() && (!slices.Equal(pids, were) || slices.ContainsFunc(pids, fdtable.Ending)) {
+				err = errEnding
+			}
+			if err != nil {
 				left = -1
 			}
 		}
@@ -68,7 +73,7 @@ func (s *Supervisor) drain(g *gen, over <-chan struct{}) {
 		}
 		open := receives || s.answers(g, answersSince)
 		switch n := g.conns.counts(); {
-		case err != nil || dying:
+		case err != nil:
 		case left != last || cut != lastAbandoned || open != wasOpen:
 			last, lastAbandoned, wasOpen, told, toldAt = left, cut, open, n, time.Now()
 			s.later(generation.Counted{N: g.n, Left: left, Abandoned: cut, Open: open})
@@ -150,21 +155,11 @@ func (s *Supervisor) otherPids(g *gen) (pids []int) {
 
 // ofProcesses is those of the open connections that some process has.
 func ofProcesses(pids []int, open map[uint64]bool) map[uint64]bool {
-	out := make(map[uint64]bool)
 	if len(open) == 0 {
-		return out
+		return nil
 	}
-	for _, pid := range pids {
-		sockets, err := fdtable.Sockets(pid)
-		if err != nil {
-			continue
-		}
-		for _, inode := range sockets {
-			if open[inode] {
-				out[inode] = true
-			}
-		}
-	}
+	out := fdtable.Open(slices.Values(pids))
+	maps.DeleteFunc(out, func(inode uint64, _ bool) bool { return !open[inode] })
 	return out
 }
 

@@ -49,8 +49,7 @@ func (d *drainage) look(pids []int, others func() []int) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		if len(open) > 0 {
-			d.open = open
+		if d.open = open; len(open) > 0 {
 			return len(open), nil
 		}
 	}

@@ -11,31 +11,23 @@ import (
 	"hupt/fdtable"
 )
 
-// TestShutRead: the other end of a connection is told of nothing, and what it
+// TestShutRead: the other end of a connection is told nothing, and what it
 // sends still arrives; nobody preempts the thread from the look to the close,
 // and afterwards it is as it was.
 func TestShutRead(t *testing.T) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	defer l.Close()
 	client, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	defer client.Close()
 	conn, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	defer conn.Close()
 	f, err := conn.(*net.TCPConn).File()
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	defer f.Close()
 	inode, ok := fdtable.SocketInode(os.Getpid(), int(f.Fd()))
 	if !ok {
@@ -44,9 +36,7 @@ func TestShutRead(t *testing.T) {
 	attr := func() unix.SchedAttr {
 		t.Helper()
 		a, err := unix.SchedGetAttr(0, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
+		check(t, err)
 		return *a
 	}
 	before := attr()
@@ -72,9 +62,8 @@ func TestShutRead(t *testing.T) {
 	case within.Runtime != slice:
 		t.Errorf("meanwhile the thread is scheduled as %+v", within)
 	}
-	if _, err := client.Write([]byte("late")); err != nil {
-		t.Fatal(err)
-	}
+	_, err = client.Write([]byte("late"))
+	check(t, err)
 	b := make([]byte, 10)
 	if n, err := conn.Read(b); err != nil || string(b[:n]) != "late" {
 		t.Errorf("read %q, %v", b[:n], err)
@@ -82,9 +71,8 @@ func TestShutRead(t *testing.T) {
 	if n, err := conn.Read(b); n != 0 || err == nil {
 		t.Errorf("read %q, %v, after the end", b[:n], err)
 	}
-	if _, err := conn.Write([]byte("answer")); err != nil {
-		t.Fatal(err)
-	}
+	_, err = conn.Write([]byte("answer"))
+	check(t, err)
 	if n, err := client.Read(b); err != nil || string(b[:n]) != "answer" {
 		t.Errorf("the client read %q, %v", b[:n], err)
 	}
