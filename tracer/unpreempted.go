@@ -23,6 +23,8 @@ func unpreempted() (end func()) {
 	if err != nil || was.Policy != unix.SCHED_NORMAL && was.Policy != unix.SCHED_BATCH {
 		return runtime.UnlockOSThread // idle by somebody's wish, or real time already
 	}
+	// Not SCHED_FLAG_RESET_ON_FORK: who has real time by RLIMIT_RTPRIO alone could
+	// not take it back. Go makes no threads from one that is locked.
 	first := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Flags: was.Flags, Priority: 1}
 	short := *was
 	short.Runtime = slice
