@@ -315,8 +315,8 @@ func TestReviveListensAgain(t *testing.T) {
 	t.Parallel()
 	for _, pool := range []string{"", "--multi=1", "--multi=2"} {
 		for name, s := range mayflies(t, "again") {
-			if pool == "--multi=2" && s.socket != "" {
-				continue // two that close and bind one name at once are in each other's way
+			if pool == "--multi=2" && strings.HasPrefix(s.socket, "/") {
+				continue // two that unlink and bind one path at once are in each other's way
 			}
 			t.Run(name+pool, func(t *testing.T) {
 				t.Parallel()

@@ -52,21 +52,32 @@ func (t *Tracer) onBind(k *task, si syscallInfo) {
 		t.resume(k, 0)
 		return
 	}
-	if o := t.offerFor(k, fd, want); o != nil {
+	take := func(o *offer) bool {
+		if o == nil {
+			return false
+		}
 		if datagram {
 			o.settings = settingsOf(k.proc.pid, fd)
 		}
+		k.awaitsExit = nil
 		t.handOver(k, inode, o)
+		return true
+	}
+	if take(t.offerFor(k, fd, want)) {
+		return
+	}
+	kept := func() bool { return take(t.keptFor(k, fd, want)) }
+	if !t.reusePort && kept() {
 		return
 	}
 	if datagram {
 		t.onBindDatagram(k, fd, inode, want)
 	}
 	t.watchResult(k, "bind "+want.Text())
-	if t.reusePort && t.shareName(k, si, inode, want) {
+	if t.reusePort && t.shareName(k, si, inode, want, kept) {
 		return
 	}
-	t.letBind(k, fd, want) // only now: whoever shared it may just have closed it
+	t.letBind(k, fd, want)
 	t.resume(k, 0)
 }
 

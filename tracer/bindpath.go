@@ -22,13 +22,34 @@ func (t *Tracer) onBindPath(k *task, si syscallInfo, inode uint64, want Name) {
 		return
 	}
 	asked := bindMode(k.tid, local, at)
-	if o := g.offerAt(at, kind); o != nil {
+	take := func(o *offer) bool {
+		if o == nil {
+			return false
+		}
 		o.wants = asked
 		if st, err := at.stat(); err == nil {
 			o.changed = st.Ctim
 		}
 		o.held.file.removed = nil
+		k.awaitsExit = nil
 		t.handOver(k, inode, o)
+		return true
+	}
+	if take(g.offerAt(at, kind)) {
+		return
+	}
+	t.watchResult(k, "bind "+want.Text())
+	tell := k.awaitsExit
+	k.awaitsExit = func(v int64) {
+		if v == 0 {
+			t.noteFile(inode, at, asked)
+		}
+		if tell != nil {
+			tell(v)
+		}
+	}
+	kept := func() bool { return take(t.keptAt(g, at, kind)) }
+	if t.reusePort && t.sharePath(k, si, inode, kind, at.place, kept) || !t.reusePort && kept() {
 		return
 	}
 	t.letBindAt(g, at)
@@ -41,19 +62,6 @@ func (t *Tracer) onBindPath(k *task, si syscallInfo, inode uint64, want Name) {
 			f.removed = nil
 			f.unlink()
 		}
-	}
-	t.watchResult(k, "bind "+want.Text())
-	tell := k.awaitsExit
-	k.awaitsExit = func(v int64) {
-		if v == 0 {
-			t.noteFile(inode, at, asked)
-		}
-		if tell != nil {
-			tell(v)
-		}
-	}
-	if t.reusePort && t.sharePath(k, si, inode, kind, at.place) {
-		return
 	}
 	t.resume(k, 0)
 }

@@ -17,30 +17,31 @@ import (
 
 // catch takes hold of the socket that task k is about to listen on. What a
 // generation begins to listen on later, as clients of some protocols do for a
-// moment, is left to the looks.
-func (t *Tracer) catch(k *task, fd int, inode uint64, backlog int) {
+// moment, is left to the looks. It reports whether the task makes its call again.
+func (t *Tracer) catch(k *task, fd int, inode uint64, backlog int) (again bool) {
 	g := k.proc.gen
 	if !t.catches || g.settled || g.quiesced || g.forgotten {
-		return
+		return false
 	}
 	if t.holdsAs(inode, func(h *Held) bool { return h.kept }) {
-		return
+		return false
 	}
 	local, err := k.takeFD(fd)
 	if err != nil {
-		return
+		return false
 	}
 	h, err := holdLocal(local, inode)
 	if err != nil {
-		return
+		return false
 	}
 	if !handed(h.Name.Family) || !h.Name.bound() || !t.canBeAskedFor(h) {
 		h.close() // what has no name yet, a look finds once it has one
-		return
+		return false
 	}
 	h.PortZero, h.backlog, h.kept = t.portZero[inode], backlog, true
 	g.caught = append(g.caught, h)
 	t.held = append(t.held, h)
+	return h.file != nil && t.guardAtCall(k)
 }
 
 // bound reports whether the name is one that a bind could ask for.
@@ -81,23 +82,62 @@ func (t *Tracer) Merge(have, more []*Held) (held []*Held) {
 	return held
 }
 
+// keptFor is what task k's bind of descriptor fd to the address of at gets of what
+// is kept: a socket that it, or whoever shared it, closed and binds again, as when
+// a program reads its configuration anew. Who waits in its queue is not cut.
+func (t *Tracer) keptFor(k *task, fd int, at Name) *offer {
+	if at.Family != unix.AF_UNIX && at.Address.Port() == 0 {
+		return nil
+	}
+	orphans := t.orphans(k.proc.gen, func(h *Held) bool { return h.Name.sameEnd(at) })
+	if len(orphans) == 0 {
+		return nil
+	}
+	want, local, ok := asksFor(k, fd, at)
+	if !ok {
+		return nil
+	}
+	unix.Close(local)
+	n := slices.IndexFunc(orphans, func(h *Held) bool { return h.matches(want) })
+	if n < 0 {
+		return nil
+	}
+	return k.proc.gen.offer(orphans[n])
+}
+
+// keptAt is keptFor for a bind of generation g to a path.
+func (t *Tracer) keptAt(g *Generation, at lookup, kind Name) *offer {
+	kind.NetNS = 0
+	orphans := t.orphans(g, func(h *Held) bool {
+		return h.file != nil && h.file.place == at.place && h.kind() == kind && h.file.there()
+	})
+	if len(orphans) == 0 {
+		return nil
+	}
+	return g.offer(orphans[0])
+}
+
+// offer offers h to g.
+func (g *Generation) offer(h *Held) *offer {
+	o := &offer{held: h}
+	g.offers = append(g.offers, o)
+	return o
+}
+
 // letBind closes what is kept of sockets that nobody has any more and that is in
-// the way of task k's bind of descriptor fd to the address of at: they were
-// closed, and somebody wants their place again, as when a program reads its
-// configuration anew.
+// the way of task k's bind of descriptor fd to the address of at: somebody wants
+// their place for a socket of another kind.
 func (t *Tracer) letBind(k *task, fd int, at Name) {
-	var want Name
-	for _, h := range t.closed(k.proc.gen, func(h *Held) bool {
-		return h.Name.Address.Port() == at.Address.Port() && h.Name.Path == at.Path
-	}) {
-		if want.Family == 0 {
-			var local int
-			var ok bool
-			if want, local, ok = asksFor(k, fd, at); !ok {
-				return
-			}
-			unix.Close(local)
-		}
+	orphans := t.dispensable(k.proc.gen, func(h *Held) bool { return h.Name.sameEnd(at) })
+	if len(orphans) == 0 {
+		return
+	}
+	want, local, ok := asksFor(k, fd, at)
+	if !ok {
+		return
+	}
+	unix.Close(local)
+	for _, h := range orphans {
 		if h.Name.inTheWay(want) {
 			h.close()
 		}
@@ -106,15 +146,15 @@ func (t *Tracer) letBind(k *task, fd int, at Name) {
 
 // letBindAt is letBind for a bind of generation g to a path.
 func (t *Tracer) letBindAt(g *Generation, at lookup) {
-	for _, h := range t.closed(g, func(h *Held) bool { return h.file != nil && h.file.place == at.place }) {
+	for _, h := range t.dispensable(g, func(h *Held) bool { return h.file != nil && h.file.place == at.place }) {
 		h.close()
 	}
 }
 
-// closed is what is kept of sockets that match, that no process has, and that
-// nobody is to get. A generation that is quiesced has dummies in place of its own,
-// and to one that is forgotten what is kept does not belong.
-func (t *Tracer) closed(g *Generation, match func(*Held) bool) (held []*Held) {
+// orphans is what is kept of sockets that match and that no process has. A
+// generation that is quiesced has dummies in place of its own, and to one that is
+// forgotten what is kept does not belong.
+func (t *Tracer) orphans(g *Generation, match func(*Held) bool) (held []*Held) {
 	if g.quiesced || g.forgotten {
 		return nil
 	}
@@ -126,11 +166,16 @@ func (t *Tracer) closed(g *Generation, match func(*Held) bool) (held []*Held) {
 		if open == nil {
 			open = fdtable.Open(maps.Keys(t.procs))
 		}
-		if !open[h.Inode] && !t.mayBeTaken(h.Inode) {
+		if !open[h.Inode] {
 			held = append(held, h)
 		}
 	}
 	return held
+}
+
+// dispensable is those orphans that nobody is to get.
+func (t *Tracer) dispensable(g *Generation, match func(*Held) bool) []*Held {
+	return t.orphans(g, func(h *Held) bool { return match(h) && !t.mayBeTaken(h.Inode) })
 }
 
 // mayBeTaken reports whether a generation that is on its way may yet ask for the
@@ -139,6 +184,11 @@ func (t *Tracer) mayBeTaken(inode uint64) bool {
 	return slices.ContainsFunc(t.generations, func(g *Generation) bool {
 		return !g.settled && slices.ContainsFunc(g.offers, func(o *offer) bool { return !o.taken && o.held.Inode == inode })
 	})
+}
+
+// sameEnd reports whether both have the same port, or the same path.
+func (n Name) sameEnd(o Name) bool {
+	return n.Address.Port() == o.Address.Port() && n.Path == o.Path
 }
 
 // inTheWay reports whether two sockets of the same port or path can't be bound

@@ -19,6 +19,31 @@ func (t *Tracer) Guard(g *Generation, held []*Held) (err error) {
 	return err
 }
 
+// guardAtCall is Guard for the generation of task k, which stands at a call: its
+// path is to stay from then on. The task makes the call again, unless it reports
+// false: it stands there still. Processes that don't stop in time, and whatever
+// else is in the way, are left to the looks.
+func (t *Tracer) guardAtCall(k *task) (again bool) {
+	p := k.proc
+	if p.gen.guarded || p.guarded {
+		return false
+	}
+	program, err := seccomp.Trace(seccomp.Paths)
+	if err != nil {
+		return false
+	}
+	i, err := t.injectAtCall(k)
+	if i == nil {
+		return false
+	}
+	if err == nil && i.addFilter(program) == nil {
+		p.guarded = true
+	}
+	i.endAgain(0)
+	t.guardAll(p.gen)
+	return true
+}
+
 // guardPaths makes a generation that is being quiesced stop at what takes a path
 // away, since another one has a Unix path of it by now. A generation whose
 // predecessor had such a path was launched so. It returns the processes that

@@ -187,6 +187,11 @@ func (t *Tracer) adoptByRename(k *task, c pathCall, inode uint64, f *socketFile)
 		}
 	}
 	if got == nil {
+		if kept := t.orphans(g, func(h *Held) bool { return h.Inode == inode && g.kindOf(source) == h.kind() }); len(kept) > 0 {
+			got = g.offer(kept[0])
+		}
+	}
+	if got == nil {
 		return false
 	}
 	st, err := temporary.stat()

@@ -23,24 +23,24 @@ const bindTick = time.Millisecond
 
 // shareName is called at a bind that no held socket was offered for. It reports
 // whether the task was given another process's socket; if not, the bind is to
-// be made.
-func (t *Tracer) shareName(k *task, si syscallInfo, inode uint64, at Name) bool {
+// be made. kept gives the task what is kept of it, if nobody has it.
+func (t *Tracer) shareName(k *task, si syscallInfo, inode uint64, at Name, kept func() bool) bool {
 	want, ok := wantedName(k, int(int32(si.Args[0])), at)
-	return ok && t.shareSocket(k, si, inode, want)
+	return ok && t.shareSocket(k, si, inode, want, kept)
 }
 
 // sharePath is shareName for a path, which is known by where it leads.
-func (t *Tracer) sharePath(k *task, si syscallInfo, inode uint64, kind Name, at place) bool {
+func (t *Tracer) sharePath(k *task, si syscallInfo, inode uint64, kind Name, at place, kept func() bool) bool {
 	if t.unlinks(k.proc.gen) {
 		k.awaitsExit = nil
 		t.later(k, bindTick, func() { t.onBind(k, si) })
 		return true
 	}
 	kind.Path = fmt.Sprint(at)
-	return t.shareSocket(k, si, inode, kind)
+	return t.shareSocket(k, si, inode, kind, kept)
 }
 
-func (t *Tracer) shareSocket(k *task, si syscallInfo, inode uint64, want Name) bool {
+func (t *Tracer) shareSocket(k *task, si syscallInfo, inode uint64, want Name, kept func() bool) bool {
 	if first := t.binding[want]; first != nil && first != k && t.tasks[first.tid] == first {
 		// Two at the same time: the second waits for what becomes of the first.
 		k.awaitsExit = nil
@@ -63,6 +63,10 @@ func (t *Tracer) shareSocket(k *task, si syscallInfo, inode uint64, want Name) b
 		}
 		t.tell(Note{Kind: NoteFailedCall, Generation: g, PID: k.proc.pid, Text: fmt.Sprintf("share %s: %v", want, err)})
 		return true // it was let go with the bind's own failure
+	}
+	// Only now: whoever shared it may just have closed it.
+	if kept() {
+		return true
 	}
 	t.binding[want] = k
 	k.awaitsExit = func(v int64) {

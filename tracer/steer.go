@@ -28,12 +28,18 @@ func shares(fd int) bool {
 	return err == nil && v != 0
 }
 
+// takesOver reports whether g is the new generation of a restart. What is kept
+// for a revival is no generation's that could be returned to.
+func (g *Generation) takesOver() bool {
+	return slices.ContainsFunc(g.offers, func(o *offer) bool { return o.held.FD >= 0 && !o.held.kept })
+}
+
 // joins: task k's socket inode is about to join a group with its generation's
 // descriptor fd. If sockets of it are held, the new one is shunned.
 // at is where it is about to be bound, if it is not yet.
 func (t *Tracer) joins(k *task, fd int, inode uint64, at Name) {
 	g := k.proc.gen
-	if g.settled || len(g.offers) == 0 || slices.ContainsFunc(g.offers, func(o *offer) bool { return o.held.Inode == inode }) {
+	if g.settled || !g.takesOver() || slices.ContainsFunc(g.offers, func(o *offer) bool { return o.held.Inode == inode }) {
 		return
 	}
 	local, err := k.takeFD(fd)

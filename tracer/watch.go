@@ -53,7 +53,9 @@ func (t *Tracer) onListen(k *task, si syscallInfo) {
 		t.tell(Note{Kind: NoteListened, Generation: g})
 	}
 	if ok {
-		t.catch(k, fd, inode, int(int32(si.Args[1])))
+		if t.catch(k, fd, inode, int(int32(si.Args[1]))) {
+			return
+		}
 		t.joins(k, fd, inode, Name{})
 	}
 	t.watchResult(k, "listen")
