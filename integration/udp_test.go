@@ -121,7 +121,7 @@ func TestDatagramGroup(t *testing.T) {
 	s.deploy("v0")
 	i := startUDP(s)
 	d := sendDatagrams(t, s.address(), datagramRate)
-	sizes := []int{2, 4, 1, 4, 4}
+	sizes := []int{1, 4, 2, 4, 4}
 	for n, size := range sizes[:max(3, scale(len(sizes)))] {
 		version := fmt.Sprintf("v%d", n+1)
 		s.setWorkers(size)

@@ -58,7 +58,9 @@ func (t *Tracer) launch(number int, spec stage2.Spec, held []*Held, notes *notes
 				t.fileFor(o.held) // it may have been renamed since it was taken
 			}
 		}
-		err = t.fork(g, pair[1])
+		if err = t.fork(g, pair[1]); err == nil {
+			t.byPlace(g)
+		}
 	})
 	unix.Close(pair[1])
 	if err != nil {

@@ -1,10 +1,21 @@
 /* Answers each datagram with itself and who answered, from one socket, or with
- * reuseport=1 from one for each of workers threads. model is how it waits. */
+ * reuseport=1 from one for each of workers threads, which bind them in another
+ * order than they open them. model is how it waits. */
 #include "common.h"
 #include <poll.h>
 #include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
+
+static int opened, bound;
+
+/* in_turn waits until the last that was opened, and all after the one that is
+ * here, are bound. */
+static void in_turn(void) {
+	int mine = __atomic_add_fetch(&opened, 1, __ATOMIC_SEQ_CST);
+	while (__atomic_load_n(&opened, __ATOMIC_SEQ_CST) < opt.workers ||
+	       __atomic_load_n(&bound, __ATOMIC_SEQ_CST) < opt.workers - mine) sleep_ms(1);
+}
 
 static int bound_socket(int type) {
 	int one = 1, fd, v6 = strchr(opt.host, ':') != NULL;
@@ -13,7 +24,7 @@ static int bound_socket(int type) {
 	if (opt.startup_ms) sleep_ms(opt.startup_ms);
 	if (opt.fd >= 0) return opt.fd;
 	if ((fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | type, 0)) < 0) die("socket");
-	if (opt.reuseport) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
+	if (opt.reuseport) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one), in_turn();
 	if (v6) {
 		inet_pton(AF_INET6, opt.host, &a6.sin6_addr);
 		if (bind(fd, (struct sockaddr *)&a6, sizeof a6) < 0) die("bind");
@@ -21,6 +32,7 @@ static int bound_socket(int type) {
 		inet_pton(AF_INET, opt.host, &a4.sin_addr);
 		if (bind(fd, (struct sockaddr *)&a4, sizeof a4) < 0) die("bind");
 	}
+	__atomic_add_fetch(&bound, 1, __ATOMIC_SEQ_CST);
 	return fd;
 }
 
