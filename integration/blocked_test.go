@@ -42,7 +42,12 @@ func TestBlockedCalls(t *testing.T) {
 			for range 10 {
 				toThreads(pid, unix.SIGCHLD)
 				toThreads(pid, unix.SIGWINCH)
+				// One to the process wakes a thread, and while others are being stopped,
+				// another one may take it: the one that it woke sees EINTR, and stops
+				// nowhere (docs/ARCHITECTURE.md, The kernel's traps).
+				await(t, "the signals have come", func() bool { return noSignals(pid) })
 				unix.Kill(pid, unix.SIGURG)
+				await(t, "the signal has come", func() bool { return noSignals(pid) })
 				time.Sleep(50 * time.Millisecond)
 			}
 		}, true},
@@ -140,6 +145,21 @@ func toThreads(pid int, s unix.Signal) {
 		}
 	}
 }
+
+// noSignals reports whether no signal to any thread of the process is pending, or
+// being delivered.
+func noSignals(pid int) bool {
+	tasks, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	for _, task := range tasks {
+		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/status", pid, task.Name()))
+		if onItsWay.Match(status) {
+			return false
+		}
+	}
+	return true
+}
+
+var onItsWay = regexp.MustCompile(`(?m)^State:\t[tT] |^(?:SigPnd|ShdPnd):\t0*[1-9a-f]`)
 
 func mustFail(t *testing.T, i *instance) {
 	t.Helper()

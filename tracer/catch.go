@@ -117,8 +117,9 @@ func (t *Tracer) keptAt(g *Generation, at lookup, kind Name) *offer {
 	return g.offer(orphans[0])
 }
 
-// offer offers h to g.
+// offer offers h to g, in place of those of its name that are closed by now.
 func (g *Generation) offer(h *Held) *offer {
+	g.offers = slices.DeleteFunc(g.offers, func(o *offer) bool { return o.held.FD < 0 && o.held.Name == h.Name })
 	o := &offer{held: h}
 	g.offers = append(g.offers, o)
 	return o

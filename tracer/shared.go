@@ -55,9 +55,7 @@ func (t *Tracer) shareSocket(k *task, si syscallInfo, inode uint64, want Name, k
 		if h.file = t.files[h.Inode]; h.file != nil {
 			h.file.removed = nil
 		}
-		o := &offer{held: h}
-		g.offers = append(g.offers, o)
-		err := t.adopt(k, inode, o)
+		err := t.adopt(k, inode, g.offer(h))
 		if err == nil || gone(err) {
 			return true
 		}
