@@ -59,23 +59,22 @@ func (t *Tracer) onBind(k *task, si syscallInfo) {
 		if datagram {
 			o.settings = settingsOf(k.proc.pid, fd)
 		}
-		k.awaitsExit = nil
 		t.handOver(k, inode, o)
 		return true
 	}
 	if take(t.offerFor(k, fd, want)) {
 		return
 	}
-	kept := func() bool { return take(t.keptFor(k, fd, want)) }
-	if !t.reusePort && kept() {
+	name, shares := t.sharedName(k, fd, want)
+	if shares && t.shareSocket(k, si, inode, name) || take(t.keptFor(k, fd, want)) {
 		return
 	}
 	if datagram {
 		t.onBindDatagram(k, fd, inode, want)
 	}
 	t.watchResult(k, "bind "+want.Text())
-	if t.reusePort && t.shareName(k, si, inode, want, kept) {
-		return
+	if shares {
+		t.noteBinding(k, inode, name)
 	}
 	t.letBind(k, fd, want)
 	t.resume(k, 0)

@@ -31,26 +31,24 @@ func (t *Tracer) onBindPath(k *task, si syscallInfo, inode uint64, want Name) {
 			o.changed = st.Ctim
 		}
 		o.held.file.removed = nil
-		k.awaitsExit = nil
 		t.handOver(k, inode, o)
 		return true
 	}
 	if take(g.offerAt(at, kind)) {
 		return
 	}
+	name := sharedPath(kind, at.place)
+	if t.reusePort && (t.waitsForUnlink(k, si) || t.shareSocket(k, si, inode, name)) || take(t.keptAt(g, at, kind)) {
+		return
+	}
 	t.watchResult(k, "bind "+want.Text())
-	tell := k.awaitsExit
-	k.awaitsExit = func(v int64) {
+	k.alsoAwaitExit(func(v int64) {
 		if v == 0 {
 			t.noteFile(inode, at, asked)
 		}
-		if tell != nil {
-			tell(v)
-		}
-	}
-	kept := func() bool { return take(t.keptAt(g, at, kind)) }
-	if t.reusePort && t.sharePath(k, si, inode, kind, at.place, kept) || !t.reusePort && kept() {
-		return
+	})
+	if t.reusePort {
+		t.noteBinding(k, inode, name)
 	}
 	t.letBindAt(g, at)
 	// A socket of another kind, at a path that the program believes to be free.
@@ -69,17 +67,18 @@ func (t *Tracer) onBindPath(k *task, si syscallInfo, inode uint64, want Name) {
 // offerAt is what a bind to a path gets: the held socket of that kind whose
 // file is there. Paths belong to no network namespace.
 func (g *Generation) offerAt(at lookup, kind Name) *offer {
-	kind.NetNS = 0
 	for _, o := range g.offers {
-		f := o.held.file
-		if o.held.FD < 0 || f == nil || f.place != at.place || o.held.kind() != kind || !f.there() {
-			continue
-		}
-		if !o.taken || !g.has(o.held.Inode) {
+		if o.held.matchesAt(at, kind) && (!o.taken || !g.has(o.held.Inode)) {
 			return o
 		}
 	}
 	return nil
+}
+
+// matchesAt is matches for a path.
+func (h *Held) matchesAt(at lookup, kind Name) bool {
+	kind.NetNS = 0
+	return h.FD >= 0 && h.file != nil && h.file.place == at.place && h.kind() == kind && h.file.there()
 }
 
 // settleModes gives the files of sockets that g adopted the owner and the

@@ -89,15 +89,7 @@ func (t *Tracer) keptFor(k *task, fd int, at Name) *offer {
 	if at.Family != unix.AF_UNIX && at.Address.Port() == 0 {
 		return nil
 	}
-	orphans := t.orphans(k.proc.gen, func(h *Held) bool { return h.Name.sameEnd(at) })
-	if len(orphans) == 0 {
-		return nil
-	}
-	want, local, ok := asksFor(k, fd, at)
-	if !ok {
-		return nil
-	}
-	unix.Close(local)
+	orphans, want := t.orphansOf(k, fd, at)
 	n := slices.IndexFunc(orphans, func(h *Held) bool { return h.matches(want) })
 	if n < 0 {
 		return nil
@@ -107,10 +99,7 @@ func (t *Tracer) keptFor(k *task, fd int, at Name) *offer {
 
 // keptAt is keptFor for a bind of generation g to a path.
 func (t *Tracer) keptAt(g *Generation, at lookup, kind Name) *offer {
-	kind.NetNS = 0
-	orphans := t.orphans(g, func(h *Held) bool {
-		return h.file != nil && h.file.place == at.place && h.kind() == kind && h.file.there()
-	})
+	orphans := t.orphans(g, func(h *Held) bool { return h.matchesAt(at, kind) })
 	if len(orphans) == 0 {
 		return nil
 	}
@@ -129,17 +118,9 @@ func (g *Generation) offer(h *Held) *offer {
 // the way of task k's bind of descriptor fd to the address of at: somebody wants
 // their place for a socket of another kind.
 func (t *Tracer) letBind(k *task, fd int, at Name) {
-	orphans := t.dispensable(k.proc.gen, func(h *Held) bool { return h.Name.sameEnd(at) })
-	if len(orphans) == 0 {
-		return
-	}
-	want, local, ok := asksFor(k, fd, at)
-	if !ok {
-		return
-	}
-	unix.Close(local)
+	orphans, want := t.orphansOf(k, fd, at)
 	for _, h := range orphans {
-		if h.Name.inTheWay(want) {
+		if !t.mayBeTaken(h.Inode) && h.Name.inTheWay(want) {
 			h.close()
 		}
 	}
@@ -147,9 +128,26 @@ func (t *Tracer) letBind(k *task, fd int, at Name) {
 
 // letBindAt is letBind for a bind of generation g to a path.
 func (t *Tracer) letBindAt(g *Generation, at lookup) {
-	for _, h := range t.dispensable(g, func(h *Held) bool { return h.file != nil && h.file.place == at.place }) {
-		h.close()
+	for _, h := range t.orphans(g, func(h *Held) bool { return h.file != nil && h.file.place == at.place }) {
+		if !t.mayBeTaken(h.Inode) {
+			h.close()
+		}
 	}
+}
+
+// orphansOf is the orphans of the port, or the name, that task k's bind of
+// descriptor fd to the address of at is about, and the whole name that it asks for.
+func (t *Tracer) orphansOf(k *task, fd int, at Name) (held []*Held, want Name) {
+	held = t.orphans(k.proc.gen, func(h *Held) bool { return h.Name.sameEnd(at) })
+	if len(held) == 0 {
+		return nil, Name{}
+	}
+	want, local, ok := asksFor(k, fd, at)
+	if !ok {
+		return nil, Name{}
+	}
+	unix.Close(local)
+	return held, want
 }
 
 // orphans is what is kept of sockets that match and that no process has. A
@@ -172,11 +170,6 @@ func (t *Tracer) orphans(g *Generation, match func(*Held) bool) (held []*Held) {
 		}
 	}
 	return held
-}
-
-// dispensable is those orphans that nobody is to get.
-func (t *Tracer) dispensable(g *Generation, match func(*Held) bool) []*Held {
-	return t.orphans(g, func(h *Held) bool { return match(h) && !t.mayBeTaken(h.Inode) })
 }
 
 // mayBeTaken reports whether a generation that is on its way may yet ask for the

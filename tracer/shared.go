@@ -21,62 +21,72 @@ import (
 // some microseconds.
 const bindTick = time.Millisecond
 
-// shareName is called at a bind that no held socket was offered for. It reports
-// whether the task was given another process's socket; if not, the bind is to
-// be made. kept gives the task what is kept of it, if nobody has it.
-func (t *Tracer) shareName(k *task, si syscallInfo, inode uint64, at Name, kept func() bool) bool {
-	want, ok := wantedName(k, int(int32(si.Args[0])), at)
-	return ok && t.shareSocket(k, si, inode, want, kept)
-}
-
-// sharePath is shareName for a path, which is known by where it leads.
-func (t *Tracer) sharePath(k *task, si syscallInfo, inode uint64, kind Name, at place, kept func() bool) bool {
-	if t.unlinks(k.proc.gen) {
-		k.awaitsExit = nil
-		t.later(k, bindTick, func() { t.onBind(k, si) })
-		return true
+// sharedName is the whole name that a bind of descriptor fd asks for, if it may
+// be shared, and sets SO_REUSEPORT. A duplicate will do: the option is the
+// socket's.
+func (t *Tracer) sharedName(k *task, fd int, at Name) (Name, bool) {
+	if !t.reusePort {
+		return Name{}, false
 	}
-	kind.Path = fmt.Sprint(at)
-	return t.shareSocket(k, si, inode, kind, kept)
+	want, local, ok := asksFor(k, fd, at)
+	if !ok {
+		return Name{}, false
+	}
+	defer unix.Close(local)
+	if want.Family != unix.AF_UNIX {
+		unix.SetsockoptInt(local, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+	}
+	return want, true
 }
 
-func (t *Tracer) shareSocket(k *task, si syscallInfo, inode uint64, want Name, kept func() bool) bool {
+// sharedPath is sharedName for a path, which is known by where it leads.
+func sharedPath(kind Name, at place) Name {
+	kind.Path = fmt.Sprint(at)
+	return kind
+}
+
+// shareSocket is called at a bind that no held socket was offered for. It reports
+// whether the task was given another process's socket, or waits to see whether
+// it will be; if not, the bind is to be made.
+func (t *Tracer) shareSocket(k *task, si syscallInfo, inode uint64, want Name) bool {
 	if first := t.binding[want]; first != nil && first != k && t.tasks[first.tid] == first {
 		// Two at the same time: the second waits for what becomes of the first.
-		k.awaitsExit = nil
 		t.later(k, bindTick, func() { t.onBind(k, si) })
 		return true
 	}
-	told := k.awaitsExit
-	if h := t.siblings(k.proc.gen, want); h != nil {
-		defer h.close()
-		k.awaitsExit = nil
-		g := k.proc.gen
-		if h.file = t.files[h.Inode]; h.file != nil {
-			h.file.removed = nil
-		}
-		err := t.adopt(k, inode, g.offer(h))
-		if err == nil || gone(err) {
-			return true
-		}
-		t.tell(Note{Kind: NoteFailedCall, Generation: g, PID: k.proc.pid, Text: fmt.Sprintf("share %s: %v", want, err)})
-		return true // it was let go with the bind's own failure
+	g := k.proc.gen
+	h := t.siblings(g, want)
+	if h == nil {
+		return false
 	}
-	// Only now: whoever shared it may just have closed it.
-	if kept() {
-		return true
+	defer h.close()
+	if h.file = t.files[h.Inode]; h.file != nil {
+		h.file.removed = nil
 	}
-	t.binding[want] = k
-	k.awaitsExit = func(v int64) {
-		delete(t.binding, want)
+	t.handOver(k, inode, g.offer(h))
+	return true
+}
+
+// noteBinding makes others that bind the same name wait until k's bind of it,
+// which is about to be made, is over.
+func (t *Tracer) noteBinding(k *task, inode uint64, name Name) {
+	t.binding[name] = k
+	k.alsoAwaitExit(func(v int64) {
+		delete(t.binding, name)
 		if v == 0 {
-			t.shared[want] = inode
+			t.shared[name] = inode
 		}
-		if told != nil {
-			told(v)
-		}
+	})
+}
+
+// waitsForUnlink makes task k's bind to a path wait while another one takes a
+// path away.
+func (t *Tracer) waitsForUnlink(k *task, si syscallInfo) bool {
+	if !t.unlinks(k.proc.gen) {
+		return false
 	}
-	return false
+	t.later(k, bindTick, func() { t.onBind(k, si) })
+	return true
 }
 
 // later comes back after a while to a task that stays where it is.
@@ -121,20 +131,6 @@ func (t *Tracer) noteUnlink(k *task) {
 		t.unlinking[k] = true
 		k.awaitsExit = func(int64) { delete(t.unlinking, k) }
 	}
-}
-
-// wantedName is the whole name that a bind of descriptor fd asks for, and sets
-// SO_REUSEPORT. A duplicate will do: the option is the socket's.
-func wantedName(k *task, fd int, at Name) (Name, bool) {
-	want, local, ok := asksFor(k, fd, at)
-	if !ok {
-		return Name{}, false
-	}
-	defer unix.Close(local)
-	if want.Family != unix.AF_UNIX {
-		unix.SetsockoptInt(local, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
-	}
-	return want, true
 }
 
 // siblings takes the socket of that name from a generation of another branch.

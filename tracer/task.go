@@ -39,6 +39,17 @@ type task struct {
 	listening bool
 }
 
+// alsoAwaitExit makes f hear of the result, too, after who awaits it already.
+func (k *task) alsoAwaitExit(f func(result int64)) {
+	before := k.awaitsExit
+	k.awaitsExit = func(result int64) {
+		if before != nil {
+			before(result)
+		}
+		f(result)
+	}
+}
+
 // process is a thread group. Its tasks share one memory and, but for programs
 // that unshare(CLONE_FILES), one table of descriptors.
 type process struct {
