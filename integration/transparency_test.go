@@ -216,16 +216,18 @@ func TestPathAfresh(t *testing.T) {
 	newLineage(i).isNew(s, "v1")
 }
 
-// TestExitCodes: hupt ends as the program does.
+// TestExitCodes: hupt ends as the program does, and says how that was.
 func TestExitCodes(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		script string
 		code   int
+		how    string
 	}{
-		{"exit 0", 0}, {"exit 3", 3}, {"exit 255", 255},
-		{"kill -TERM $$", 143}, {"kill -KILL $$", 137}, {"kill -SEGV $$", 139}, {"kill -USR1 $$", 138},
-		{"sleep 0.2 & exit 5", 5}, // its descendant goes on for a moment
+		{"exit 0", 0, "exited with status 0"}, {"exit 3", 3, "exited with status 3"}, {"exit 255", 255, "exited with status 255"},
+		{"kill -TERM $$", 143, "was killed by SIGTERM"}, {"kill -KILL $$", 137, "was killed by SIGKILL"},
+		{"kill -SEGV $$", 139, "was killed by SIGSEGV"}, {"kill -USR1 $$", 138, "was killed by SIGUSR1"},
+		{"sleep 0.2 & exit 5", 5, "exited with status 5"}, // its descendant goes on for a moment
 	} {
 		t.Run(c.script, func(t *testing.T) {
 			t.Parallel()
@@ -233,6 +235,9 @@ func TestExitCodes(t *testing.T) {
 			began := time.Now()
 			if code := i.exitCode(); code != c.code {
 				t.Errorf("exit code %d, not %d", code, c.code)
+			}
+			if out := i.tail(); !strings.Contains(out, "\nhupt: the program ended: it "+c.how+" after ") {
+				t.Errorf("it says %q", out)
 			}
 			if took := time.Since(began); took > 5*time.Second {
 				t.Errorf("it took %v", took)

@@ -225,7 +225,7 @@ var hupts = map[int]struct {
 }
 
 // usual is what hupt tells of every start and end.
-var usual = regexp.MustCompile(`^(starting|stopping) generation|^generation \d+ (serves|is gone)`)
+var usual = regexp.MustCompile(`^(starting|stopping) generation|^generation \d+ (serves|is gone)|^the program ended: [^;]*$`)
 
 // how tells why hupt run ended before anything was asked of it. hupt's codes
 // count only if it said so itself: a program may exit with them too.

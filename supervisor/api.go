@@ -66,6 +66,7 @@ type Event struct {
 	Cut         int       `json:"cut,omitempty"`
 	Processes   int       `json:"processes,omitempty"` // of EventScaled and a pool's EventConfirmed: how many
 	ExitCode    int       `json:"exit_code,omitempty"` // of EventStopped
+	Asked       bool      `json:"asked,omitempty"`     // of EventStopped: hupt was told to stop it
 	Reason      string    `json:"reason,omitempty"`
 	Source      string    `json:"source,omitempty"` // of EventOutput, and of an EventFailed without a generation
 	// LastCall is, of EventStopped, the last system call of the program that

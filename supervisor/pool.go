@@ -42,6 +42,7 @@ type Pool struct {
 	cut       int // of members that have gone
 	systemd   systemd
 	code      int
+	reason    string // of the end of the last process that was not to go
 	lastCall  string
 	ran       bool // some process was started
 	err       error
@@ -101,7 +102,7 @@ func (p *Pool) Run() (exitCode int, err error) {
 		p.err = nil
 	}
 	if p.err == nil {
-		p.hub.publish(Event{Time: time.Now(), Kind: EventStopped, ExitCode: p.code, LastCall: p.lastCall})
+		p.hub.publish(Event{Time: time.Now(), Kind: EventStopped, ExitCode: p.code, Reason: p.reason, LastCall: p.lastCall, Asked: p.stopping})
 	}
 	p.hub.endAll()
 	select {
@@ -134,7 +135,7 @@ func (p *Pool) gone(m *member, code int, err error) {
 	p.members = slices.DeleteFunc(p.members, func(x *member) bool { return x == m })
 	p.cut += m.machine.Cut
 	if !m.retiring {
-		p.code, p.lastCall = code, m.lastCall
+		p.code, p.reason, p.lastCall = code, m.reason, m.lastCall
 	}
 	switch {
 	case err != nil && m.served:

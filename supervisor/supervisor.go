@@ -253,7 +253,8 @@ func (s *Supervisor) Run() (exitCode int, err error) {
 	}
 	s.tracer.CloseHeld(s.keeper.held)
 	if s.err == nil {
-		s.publish(Event{Kind: EventStopped, ExitCode: s.code, Reason: s.reason, LastCall: s.lastCall, Generation: s.machine.Next() - 1})
+		s.publish(Event{Kind: EventStopped, ExitCode: s.code, Reason: s.reason, LastCall: s.lastCall,
+			Asked: s.machine.State() == "stopping", Generation: s.machine.Next() - 1})
 	}
 	<-s.hooks.done()
 	s.hub.endAll()

@@ -72,7 +72,7 @@ func (r *reporter) event(e supervisor.Event) {
 	switch {
 	case e.Cut > 0: // something was lost
 		l = levelQuiet
-	case e.Kind == supervisor.EventStopped && e.LastCall != "": // it may not have said why
+	case e.Kind == supervisor.EventStopped && !e.Asked: // it may not have said why
 		l = levelNormal
 	}
 	r.line(l, describe(e))

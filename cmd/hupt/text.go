@@ -68,6 +68,9 @@ func describe(e supervisor.Event) string {
 		}
 		return fmt.Sprintf("the program ended: %s; it is started again in %s", printable(e.Reason), seconds(e.After))
 	case supervisor.EventStopped:
+		if e.Reason != "" { // the last failed call is in it
+			return "the program ended: " + printable(e.Reason)
+		}
 		text := fmt.Sprintf("the program ended with exit code %d", e.ExitCode)
 		if e.LastCall != "" {
 			text += "; its last failed call: " + printable(e.LastCall)

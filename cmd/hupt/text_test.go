@@ -210,6 +210,8 @@ func TestReporterLevels(t *testing.T) {
 		{Kind: supervisor.EventWarning, Reason: "no filter\nhere"},
 		{Kind: supervisor.EventFailed, Generation: 3, Reason: "exited with code 1", After: 0.2},
 		{Kind: supervisor.EventResumed, Generation: 2},
+		{Kind: supervisor.EventStopped, Reason: "it exited with status 0 after 9.00 s"},
+		{Kind: supervisor.EventStopped, Reason: "it was killed by SIGTERM after 9.00 s", ExitCode: 143, Asked: true},
 	}
 	quiet := "hupt: generation 1 is gone, 3 connections cut\nhupt: generation 3 failed: exited with code 1\n"
 	normal := `hupt: starting generation 2 (pid 9)
@@ -220,10 +222,12 @@ hupt: generation 1 is gone, 3 connections cut
 hupt: warning: no filter\nhere
 hupt: generation 3 failed: exited with code 1
 hupt: generation 2 accepts connections again
+hupt: the program ended: it exited with status 0 after 9.00 s
 `
 	serves := "hupt: generation 2 serves after 1.00 s\n"
 	verbose := strings.Replace(normal, serves,
-		"hupt: generation 2 takes over tcp 127.0.0.1:80\n"+serves+"hupt: generation 2 is confirmed after 1.50 s\n", 1)
+		"hupt: generation 2 takes over tcp 127.0.0.1:80\n"+serves+"hupt: generation 2 is confirmed after 1.50 s\n", 1) +
+		"hupt: the program ended: it was killed by SIGTERM after 9.00 s\n"
 	for l, want := range map[level]string{levelQuiet: quiet, levelNormal: normal, levelVerbose: verbose} {
 		var out bytes.Buffer
 		r := newReporter(&out, l)
