@@ -23,7 +23,7 @@ func (r oneRequest) Serialize() []byte {
 	binary.BigEndian.PutUint16(id[2:], r.of.Remote.Port())
 	copy(id[4:20], r.of.Local.Addr().AsSlice())
 	copy(id[20:36], r.of.Remote.Addr().AsSlice())
-	binary.NativeEndian.PutUint32(id[36:], r.of.device)
+	binary.NativeEndian.PutUint32(id[36:], r.of.Device)
 	return b
 }
 

@@ -41,7 +41,7 @@ type Socket struct {
 	Queue   int    // of a listening socket: connections that wait for accept()
 	Backlog int    // of a listening socket: how many may wait
 	Flow           // of a connection; without DumpFlows, only Unread and Unsent
-	device  uint32 // of a TCP socket: the interface that it is bound to, if any
+	Device  uint32 // of an internet socket: the index of the interface that it is bound to, if any
 }
 
 // Receives reports whether the socket takes what strangers send to its address:
@@ -217,7 +217,7 @@ func parseSocket(b []byte) (Socket, bool) {
 	}
 	s.Local = netip.AddrPortFrom(addr(b[8:]), binary.BigEndian.Uint16(b[4:]))
 	s.Remote = netip.AddrPortFrom(addr(b[24:]), binary.BigEndian.Uint16(b[6:]))
-	s.device = binary.NativeEndian.Uint32(b[40:])
+	s.Device = binary.NativeEndian.Uint32(b[40:])
 	rq, wq := int(binary.NativeEndian.Uint32(b[56:])), int(binary.NativeEndian.Uint32(b[60:]))
 	if s.State == StateListen {
 		s.Queue, s.Backlog = rq, wq

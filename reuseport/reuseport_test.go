@@ -4,7 +4,10 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -210,5 +213,65 @@ func TestStranger(t *testing.T) {
 				t.Errorf("got %v", got)
 			}
 		})
+	}
+}
+
+// TestLeave: datagrams are lost to sockets that are closed while they come, but
+// not to those that left before. At 180,000 datagrams a second, one close in 30
+// loses one: some 15 here. One leave in 5,000 does, to what the kernel is in the
+// middle of just then.
+func TestLeave(t *testing.T) {
+	const times, mayBeLost = 500, 4
+	g := group(t, "127.0.0.1:0", unix.SOCK_DGRAM, 1)
+	if err := g.Choose([]int{0}); err != nil {
+		t.Fatal(err)
+	}
+	var sent, received atomic.Int64
+	var stop atomic.Bool
+	var running sync.WaitGroup
+	running.Go(func() {
+		for b := make([]byte, 16); !stop.Load() || received.Load() < sent.Load(); {
+			if _, err := unix.Read(g.FDs[0], b); err == nil {
+				received.Add(1)
+			} else if p := []unix.PollFd{{Fd: int32(g.FDs[0]), Events: unix.POLLIN}}; stop.Load() {
+				if n, err := unix.Poll(p, 300); n == 0 && err == nil {
+					return
+				}
+			}
+		}
+	})
+	client, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(client)
+	running.Go(func() {
+		lost := int64(0)
+		for !stop.Load() {
+			for begun := time.Now(); sent.Load()-received.Load()-lost > 60 && !stop.Load(); {
+				if time.Since(begun) > 100*time.Millisecond { // what is lost must not fill the window
+					lost = sent.Load() - received.Load()
+				}
+			}
+			if unix.Sendto(client, []byte("datagram"), 0, sockaddr(g.Address)) == nil {
+				sent.Add(1)
+			}
+		}
+	})
+	for range times {
+		two := g
+		two.FDs = slices.Clone(g.FDs)
+		join(t, &two)
+		time.Sleep(100 * time.Microsecond)
+		if err := Leave(two.FDs[1]); err != nil {
+			t.Error(err)
+		}
+		closeOnce(two.FDs[1])
+	}
+	stop.Store(true)
+	running.Wait()
+	t.Logf("%d of %d lost", sent.Load()-received.Load(), sent.Load())
+	if lost := sent.Load() - received.Load(); lost > mayBeLost {
+		t.Errorf("%d of %d datagrams were lost while a socket left the group %d times", lost, sent.Load(), times)
 	}
 }

@@ -14,6 +14,7 @@ package reuseport
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"os"
 	"slices"
@@ -51,6 +52,20 @@ func (g Group) Choose(indices []int) error {
 // Deafen makes a socket drop whatever comes to it from now on. It is to be
 // among the Deaf of its group then.
 func Deafen(fd int) error { return attach(fd, unix.SO_ATTACH_FILTER, []unix.SockFilter{ret(0)}) }
+
+// Nowhere is the index of an interface that no machine has.
+const Nowhere = math.MaxInt32
+
+// Leave takes a datagram socket that is about to be closed out of its group, for
+// good: it hears nothing any more. A close alone does it in two steps: out of the
+// group, and then out of the table of addresses (udp_lib_unhash, net/ipv4/udp.c).
+// A datagram that finds the socket there in between, without a group that would
+// choose, is its own, and lost. To one that is bound to another interface nothing
+// comes from before the first of these steps, but what is being delivered just
+// then (SO_BINDTOIFINDEX: Linux 5.0, and 5.7 without CAP_NET_RAW).
+func Leave(fd int) error {
+	return os.NewSyscallError("setsockopt(SO_BINDTOIFINDEX)", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, Nowhere))
+}
 
 // Release leaves the choice to the kernel again. That there is no program is
 // no error.

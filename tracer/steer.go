@@ -160,7 +160,8 @@ func (t *Tracer) choose(n Name, g reuseport.Group, indices []int) error {
 	return nil
 }
 
-// groupSize is how many sockets listen on the name.
+// groupSize is how many sockets listen on the name. One that left may be open
+// in another process still.
 func groupSize(n Name) (size int, err error) {
 	var sockets []fdtable.Socket
 	if n.Datagram() {
@@ -169,7 +170,7 @@ func groupSize(n Name) (size int, err error) {
 		sockets, err = fdtable.Dump(fdtable.Listening, n.Address.Port())
 	}
 	for _, s := range sockets {
-		if int(s.Family) == n.Family && s.Local == n.Address {
+		if int(s.Family) == n.Family && s.Local == n.Address && s.Device != reuseport.Nowhere {
 			size++
 		}
 	}
@@ -197,8 +198,12 @@ func (t *Tracer) share(g *Generation) {
 	joined := g.joined
 	g.joined = nil
 	for _, h := range joined {
+		if len(g.procs) == 0 { // it has gone: all of them must go before any gets its share
+			t.partOne(h)
+			continue
+		}
 		delete(t.shunned, h.Inode)
-		h.close() // if g has gone, all of them must go before any gets its share
+		h.close()
 	}
 	for _, h := range joined {
 		t.releaseGroup(h.Name)

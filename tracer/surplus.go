@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"hupt/reuseport"
 )
 
 // Surplus is those of the held sockets that next did not adopt although it has
@@ -190,8 +192,12 @@ func (t *Tracer) partEach(n Name, part, waits func(h *Held) bool) error {
 	}
 }
 
+// partOne closes a socket of a group that nobody is to have any more.
 func (t *Tracer) partOne(h *Held) {
 	delete(t.shunned, h.Inode)
+	if h.FD >= 0 && h.Name.udp() {
+		_ = reuseport.Leave(h.FD) // where it can't, the close takes it out
+	}
 	h.close()
 }
 

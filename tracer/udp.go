@@ -64,7 +64,7 @@ func receives(pid, fd int) bool {
 	}
 	defer unix.Close(local)
 	n, err := nameOf(local)
-	if err != nil || !n.udp() {
+	if err != nil || !n.udp() || n.Address.Port() == 0 { // the bind is still to be made
 		return false
 	}
 	_, err = unix.Getpeername(local)
