@@ -224,8 +224,8 @@ var hupts = map[int]struct {
 	127: {WrongUsage, "the command was not found"},
 }
 
-// usual is what hupt tells of every start and end.
-var usual = regexp.MustCompile(`^(starting|stopping) generation|^generation \d+ (serves|is gone)|^the program ended: [^;]*$`)
+// usual is what hupt tells of every start and end, and what is no reason for one.
+var usual = regexp.MustCompile(`^warning: |^(starting|stopping) generation|^generation \d+ (serves|is gone)|^the program ended: [^;]*$`)
 
 // how tells why hupt run ended before anything was asked of it. hupt's codes
 // count only if it said so itself: a program may exit with them too.

@@ -21,6 +21,7 @@ func TestHow(t *testing.T) {
 		"no seccomp":      {"echo 'hupt: seccomp filters are not available here' >&2; exit 121", Forbidden, "seccomp"},
 		"not found":       {"echo 'hupt: ./x: command not found' >&2; exit 127", WrongUsage, "not found"},
 		"the program's":   {"echo 'hupt: starting generation 1 (pid 7)' >&2; exit 120", Died, "exited with code 120"},
+		"as it ended":     {"echo 'hupt: warning: no_new_privs had to be set' >&2; echo 'hupt: the program ended: it exited with status 127 after 0.10 s' >&2; exit 127", Died, "it exited with code 127"},
 		"a signal's":      {"kill -SEGV $$", Died, "it died of SIGSEGV"},
 		"last words":      {"echo 'hupt: generation 1 failed: bind: address in use' >&2; exit 1", Died, "bind: address in use"},
 		"hupt's own":      {"echo 'hupt: out of memory' >&2; exit 125", Died, "out of memory"},
