@@ -69,7 +69,7 @@ func watchScale(next func() (supervisor.Event, error), tell *teller) error {
 			done = true
 		case e.Kind == supervisor.EventFailed && e.Process == 0:
 			return fmt.Errorf("%w: %s", errScaleFailed, e.Reason)
-		case e.Kind == supervisor.EventStopped:
+		case e.Kind == supervisor.EventStopped && !done:
 			return fmt.Errorf("%w: %s", errScaleFailed, describe(e))
 		}
 	}

@@ -63,10 +63,15 @@ func describe(e supervisor.Event) string {
 	case supervisor.EventResumed:
 		return fmt.Sprintf("%s accepts connections again%s", generation, after(e))
 	case supervisor.EventReviving:
-		if e.After <= 0 {
-			return "the program ended: " + printable(e.Reason) + "; it is started again"
+		who := "the program"
+		if e.Process != 0 {
+			who = fmt.Sprintf("process %d", e.Process)
 		}
-		return fmt.Sprintf("the program ended: %s; it is started again in %s", printable(e.Reason), seconds(e.After))
+		text := fmt.Sprintf("%s ended: %s; it is started again", who, printable(e.Reason))
+		if e.After > 0 {
+			text += " in " + seconds(e.After)
+		}
+		return text
 	case supervisor.EventStopped:
 		if e.Reason != "" { // the last failed call is in it
 			return "the program ended: " + printable(e.Reason)

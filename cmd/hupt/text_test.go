@@ -183,6 +183,24 @@ func errorText(err error) string {
 	return err.Error()
 }
 
+// TestDescribeReviving: of a pool, it is one process that ended.
+func TestDescribeReviving(t *testing.T) {
+	same(t, describe(supervisor.Event{Kind: supervisor.EventReviving, Reason: "it exited"}), "the program ended: it exited; it is started again")
+	same(t, describe(supervisor.Event{Kind: supervisor.EventReviving, Process: 2, Reason: "it exited", After: 0.5}), "process 2 ended: it exited; it is started again in 0.50 s")
+}
+
+// TestWatchScaleEnd: the end of the program after a scale that was made is no
+// failure of it.
+func TestWatchScaleEnd(t *testing.T) {
+	scaled, stopped := supervisor.Event{Kind: supervisor.EventScaled, Processes: 1}, supervisor.Event{Kind: supervisor.EventStopped}
+	if err := watchScale(player([]supervisor.Event{scaled, stopped}, io.EOF), newTeller(io.Discard, false)); err != nil {
+		t.Error(err)
+	}
+	if err := watchScale(player([]supervisor.Event{stopped}, io.EOF), newTeller(io.Discard, false)); !errors.Is(err, errScaleFailed) {
+		t.Error(err)
+	}
+}
+
 // TestDescribeFailed: what is said to have failed is what did.
 func TestDescribeFailed(t *testing.T) {
 	for want, e := range map[string]supervisor.Event{
