@@ -200,7 +200,7 @@ func (s *step) gone(g *Gen) {
 	// its launch was heard of.
 	if s.serving == g.Number || (g.Number == 1 || g.revived) && phase == Starting || s.alone(g) {
 		s.serving, s.code = 0, g.Exit.Code
-		s.reason, s.lastCall = s.died(g), g.lastFailed
+		s.reason, s.lastCall, s.revival.why = s.died(g), g.lastFailed, ""
 		if !s.fell(g) && s.restart == nil && s.recovery == nil {
 			s.callBack()
 		}

@@ -1,6 +1,7 @@
 package generation
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 )
@@ -21,9 +22,10 @@ const ReviveCap = 30 * time.Second
 // revival is what is remembered of programs that ended by themselves, until one
 // has served for a while.
 type revival struct {
-	wanted bool // nothing serves, and something is to
-	due    bool // ReviveAfter was said, and ReviveDue did not come yet
-	tries  int  // since one served for long enough
+	wanted bool   // nothing serves, and something is to
+	due    bool   // ReviveAfter was said, and ReviveDue did not come yet
+	tries  int    // since one served for long enough
+	why    string // the last one could not be launched; empty: it ended
 }
 
 // Reviving reports whether the program has ended and waits to be started again.
@@ -97,7 +99,7 @@ func (s *step) mayRevive() {
 	after := s.policy.revivePause(r.tries)
 	r.tries++
 	r.due = true
-	s.do(Report{Kind: "reviving", Reason: s.reason, After: after}, ReviveAfter{after})
+	s.do(Report{Kind: "reviving", Reason: cmp.Or(r.why, s.reason), After: after}, ReviveAfter{after})
 }
 
 // revivePause is nothing at first, then ReviveDelay, then twice as long each
@@ -127,7 +129,7 @@ func (s *step) revive(n int) {
 
 // revivalFailed: a generation that was to serve alone could not be launched.
 func (s *step) revivalFailed(g *Gen, reason string) {
-	s.reason = reason
 	s.do(Report{Kind: "failed", N: g.Number, Since: g.Launched, Reason: reason})
 	s.fell(g)
+	s.revival.why = reason
 }
