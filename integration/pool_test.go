@@ -226,6 +226,18 @@ func TestSharedPort(t *testing.T) {
 	noneFailed(t, "two instances on one port", run.Stop())
 }
 
+// TestPoolEnd: what is told at the end, and the exit code, are those of a process
+// that ran, not of one that was never started.
+func TestPoolEnd(t *testing.T) {
+	t.Parallel()
+	dir := tempDir(t)
+	hook := "mkdir first 2>/dev/null || { sleep 1; exit 4; }"
+	i := launchAt(t, dir, launch{flags: []string{"--multi", "2", "--hook", "before-start=" + hook}, argv: []string{"sh", "-c", "sleep 0.3; exit 3"}})
+	if code := i.exitCode(); code != 3 || i.says("hupt: the program ended: it exited with status 3 ") != 1 || i.says("it exited with status 4") != 1 {
+		t.Errorf("exit code %d: %s", code, i.tail())
+	}
+}
+
 // TestNoPool: what is for pools is refused elsewhere, in a line.
 func TestNoPool(t *testing.T) {
 	t.Parallel()

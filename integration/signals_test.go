@@ -131,13 +131,21 @@ func TestStopBySignal(t *testing.T) {
 			}
 		})
 	}
-	t.Run("default", func(t *testing.T) {
-		t.Parallel()
-		s := newSite(t, named("c-threads"))
-		i := start(s)
-		i.signal(unix.SIGTERM)
-		if code := i.exitCode(); code != 143 {
-			t.Errorf("exit code %d, not 143", code)
-		}
-	})
+	for _, both := range []bool{false, true} {
+		t.Run(fmt.Sprintf("default/both=%v", both), func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, named("c-threads"))
+			i := start(s)
+			if pid := i.serving().PID; both {
+				unix.Kill(pid, unix.SIGTERM)
+			}
+			i.signal(unix.SIGTERM)
+			if code := i.exitCode(); code != 143 {
+				t.Errorf("exit code %d, not 143", code)
+			}
+			if n := i.says("the program ended"); n != 0 && !both {
+				t.Errorf("hupt says how the program ended that it was told to end: %s", i.tail())
+			}
+		})
+	}
 }

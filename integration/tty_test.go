@@ -140,6 +140,9 @@ func TestTerminal(t *testing.T) {
 		if x.code != 11 {
 			t.Errorf("hupt ends with %d, not 11 as the program", x.code)
 		}
+		if x.wasShown("the program ended") > 0 {
+			t.Errorf("hupt says how the program ended that Ctrl-C was to end: %s", x.screen())
+		}
 	case <-time.After(patience):
 		t.Error("hupt does not end with the program")
 	}

@@ -134,23 +134,28 @@ func (p *Pool) grow() *member {
 func (p *Pool) gone(m *member, code int, err error) {
 	p.members = slices.DeleteFunc(p.members, func(x *member) bool { return x == m })
 	p.cut += m.machine.Cut
-	if !m.retiring {
+	switch {
+	case m.retiring:
+	case err == nil:
 		p.code, p.reason, p.lastCall = code, m.reason, m.lastCall
+	case m.served || !p.ran: // else it is no process that ended
+		p.code, p.reason, p.lastCall = code, err.Error(), m.lastCall
 	}
 	switch {
-	case err != nil && m.served:
+	case err != nil && (m.served || p.ran && len(p.members) == 0): // Run does not fail for it
 		p.publish(Event{Kind: EventWarning, Process: m.number, Reason: err.Error()})
 	case err != nil:
 		p.err = err
 	default:
 		p.ran = true
 	}
-	if !p.stopping && !m.retiring && len(p.members) > 0 {
+	left := slices.DeleteFunc(slices.Clone(p.members), func(m *member) bool { return m.retiring })
+	if !p.stopping && !m.retiring && len(left) > 0 {
 		why := m.reason
 		if err != nil {
 			why = err.Error()
 		}
-		p.publish(Event{Kind: EventWarning, Process: m.number, Reason: fmt.Sprintf("process %d ended: %s; %d of %d are left", m.number, why, len(p.members), p.cfg.Multi)})
+		p.publish(Event{Kind: EventWarning, Process: m.number, Reason: fmt.Sprintf("process %d ended: %s; %d of %d are left", m.number, why, len(left), p.cfg.Multi)})
 	}
 }
 

@@ -57,6 +57,7 @@ func (s *Supervisor) caught(sig syscall.Signal) {
 			return
 		}
 	}
+	s.told = s.told || ends(sig)
 	// The program may be about to get the same one: wait, then look.
 	since := time.Now().Add(-together)
 	time.AfterFunc(together, func() {
@@ -64,6 +65,24 @@ func (s *Supervisor) caught(sig syscall.Signal) {
 			s.decide(sig, s.had(sig, since))
 		})
 	})
+}
+
+// ends reports whether a signal to hupt ends the program.
+func ends(sig os.Signal) bool {
+	return sig == unix.SIGTERM || sig == unix.SIGINT || sig == unix.SIGQUIT
+}
+
+// wasAsked reports whether the program ended because hupt, or both, were told so:
+// it may have gone before hupt read its own signal.
+func (s *Supervisor) wasAsked(sigs <-chan os.Signal) bool {
+	for {
+		select {
+		case sig := <-sigs:
+			s.told = s.told || ends(sig)
+		default:
+			return s.told || s.machine.State() == "stopping"
+		}
+	}
 }
 
 // delivery is a signal that a main process got from outside; of the restart
@@ -91,7 +110,7 @@ func (s *Supervisor) decide(sig syscall.Signal, had bool) {
 		if !had {
 			s.restartBySignal(0)
 		}
-	case sig == unix.SIGTERM || sig == unix.SIGINT || sig == unix.SIGQUIT:
+	case ends(sig):
 		s.step(generation.StopWanted{Signal: int(sig), Sent: had})
 	case sig == unix.SIGUSR2:
 		s.step(generation.HammerWanted{})

@@ -102,6 +102,7 @@ type Supervisor struct {
 	stopSelf   func()    // tests must not be stopped
 	caughtStop time.Time // when hupt last caught a signal that stops
 	late       bool      // one is still to be caught, of a stop that is over
+	told       bool      // a signal that ends the program was caught
 	code       int
 	reason     string // how the generation that served last ended
 	lastCall   string // of it that failed, if it never served
@@ -254,7 +255,7 @@ func (s *Supervisor) Run() (exitCode int, err error) {
 	s.tracer.CloseHeld(s.keeper.held)
 	if s.err == nil {
 		s.publish(Event{Kind: EventStopped, ExitCode: s.code, Reason: s.reason, LastCall: s.lastCall,
-			Asked: s.machine.State() == "stopping", Generation: s.machine.Next() - 1})
+			Asked: s.wasAsked(sigs), Generation: s.machine.Next() - 1})
 	}
 	<-s.hooks.done()
 	s.hub.endAll()
