@@ -145,6 +145,9 @@ func TestZoo(t *testing.T) {
 				if want == "" && c.Status == Skip {
 					continue
 				}
+				if kind == "hole" && c.Name == "lost" {
+					continue // whoever is in the queue just then is reset; mostly nobody is
+				}
 				if want == "" {
 					want = Pass
 				}
