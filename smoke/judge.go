@@ -218,6 +218,11 @@ func judgeSent(m *Measured, _ Limits) verdict {
 // be said of how late a server is.
 const busyMachine = 20 * time.Millisecond
 
+// manyEnough is of how many requests there is a median. Fewer may all have been
+// due in one moment in which the machine stood still: at 160 a second, 137 ms of
+// that were half of 30.
+const manyEnough = 60
+
 // judgeLatency compares the medians, which a busy machine moves least, of
 // before the first restart and after; and the p99 of requests during restarts
 // with a wide margin, beyond which something stood still. What the machine
@@ -240,7 +245,7 @@ func judgeLatency(m *Measured, _ Limits) verdict {
 		var why string
 		switch {
 		case after.Count < 20:
-		case after.P50 > p50:
+		case after.P50 > p50 && after.Count >= manyEnough:
 			why = fmt.Sprintf("p50 %s %s, limit %s", ms(after.P50), after.name, ms(p50))
 		case slow > p99:
 			why = fmt.Sprintf("p99 %s %s, limit %s", ms(slow), after.name, ms(p99))

@@ -65,9 +65,10 @@ func TestJudge(t *testing.T) {
 			lost(m, load.ClassBody, 1)
 			l.MaxFailures = 2
 		}, map[string]Status{"lost": Fail, "answers": Fail}, ""},
-		"unsent":       {func(m *Measured, l *Limits) { m.Load.Unsent = 4 }, map[string]Status{"sent": Fail}, "4 requests never sent"},
-		"slow after":   {func(m *Measured, l *Limits) { m.Between = load.LatencyOf(manyOf(60*ms, 100)) }, map[string]Status{"latency": Fail}, ""},
-		"stands still": {func(m *Measured, l *Limits) { m.During = load.LatencyOf(append(manyOf(ms, 50), manyOf(900*ms, 5)...)) }, map[string]Status{"latency": Fail}, ""},
+		"unsent":        {func(m *Measured, l *Limits) { m.Load.Unsent = 4 }, map[string]Status{"sent": Fail}, "4 requests never sent"},
+		"slow a moment": {func(m *Measured, l *Limits) { m.Between = load.LatencyOf(append(manyOf(60*ms, 20), manyOf(ms, 15)...)) }, nil, ""},
+		"slow after":    {func(m *Measured, l *Limits) { m.Between = load.LatencyOf(manyOf(60*ms, 100)) }, map[string]Status{"latency": Fail}, ""},
+		"stands still":  {func(m *Measured, l *Limits) { m.During = load.LatencyOf(append(manyOf(ms, 50), manyOf(900*ms, 5)...)) }, map[string]Status{"latency": Fail}, ""},
 		"busy machine": {func(m *Measured, l *Limits) {
 			m.Between, m.Machine = load.LatencyOf(manyOf(300*ms, 100)), load.LatencyOf(append(manyOf(0, 90), manyOf(30*ms, 10)...))
 		}, map[string]Status{"latency": Note}, ""},
