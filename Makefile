@@ -19,7 +19,7 @@ demo: bin/hupt
 # ordinary user without. Requests and restarts are fewer than they can be: make
 # full has them all.
 test: deps check race
-	HUPT_SCALE=10 $(MAKE) user
+	HUPT_SCALE=20 $(MAKE) user
 
 # The integration suite at its full size, as root and as an ordinary user.
 full: deps
