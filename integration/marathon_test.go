@@ -90,8 +90,8 @@ func flat(t *testing.T, who string, sizes []size, connections int) {
 		t.Errorf("%s has %d mappings at the end, %d at restart %d", who, late.maps, early.maps, marathonSettled)
 	}
 	// What leaks is there at every look, so it is the least of the end that must not
-	// be more than the most of the beginning: a young Go program holds 6.6 or 8.3 MiB,
-	// by how many threads it needed so far. The race detector's shadow of memory
+	// be more than the most of the beginning: how much of a young Go program is in
+	// memory by then is chance, 6.6 to 8.3 MiB. The race detector's shadow of memory
 	// grows with whatever is ever touched.
 	byMemory := func(a, b size) int { return a.rss - b.rss }
 	most := slices.MaxFunc(sizes[marathonSettled-1:marathonSettled-1+window], byMemory).rss
