@@ -66,7 +66,12 @@ func (t *Tracer) onBind(k *task, si syscallInfo) {
 		return
 	}
 	name, shares := t.sharedName(k, fd, want)
-	if shares && t.shareSocket(k, si, inode, name) || take(t.keptFor(k, fd, want)) {
+	if shares && t.shareSocket(k, si, inode, name) {
+		return
+	}
+	// Only now: whoever shared it may just have closed it.
+	orphans, whole := t.orphansOf(k, fd, want)
+	if take(k.proc.gen.keptFor(orphans, whole)) {
 		return
 	}
 	if datagram {
@@ -76,7 +81,7 @@ func (t *Tracer) onBind(k *task, si syscallInfo) {
 	if shares {
 		t.noteBinding(k, inode, name)
 	}
-	t.letBind(k, fd, want)
+	t.letBind(orphans, whole)
 	t.resume(k, 0)
 }
 

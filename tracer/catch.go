@@ -82,19 +82,15 @@ func (t *Tracer) Merge(have, more []*Held) (held []*Held) {
 	return held
 }
 
-// keptFor is what task k's bind of descriptor fd to the address of at gets of what
-// is kept: a socket that it, or whoever shared it, closed and binds again, as when
-// a program reads its configuration anew. Who waits in its queue is not cut.
-func (t *Tracer) keptFor(k *task, fd int, at Name) *offer {
-	if at.Family != unix.AF_UNIX && at.Address.Port() == 0 {
-		return nil
-	}
-	orphans, want := t.orphansOf(k, fd, at)
+// keptFor is what a bind to want gets of the orphans: a socket that g, or whoever
+// shared it, closed and binds again, as when a program reads its configuration
+// anew. Who waits in its queue is not cut.
+func (g *Generation) keptFor(orphans []*Held, want Name) *offer {
 	n := slices.IndexFunc(orphans, func(h *Held) bool { return h.matches(want) })
 	if n < 0 {
 		return nil
 	}
-	return k.proc.gen.offer(orphans[n])
+	return g.offer(orphans[n])
 }
 
 // keptAt is keptFor for a bind of generation g to a path.
@@ -114,11 +110,9 @@ func (g *Generation) offer(h *Held) *offer {
 	return o
 }
 
-// letBind closes what is kept of sockets that nobody has any more and that is in
-// the way of task k's bind of descriptor fd to the address of at: somebody wants
-// their place for a socket of another kind.
-func (t *Tracer) letBind(k *task, fd int, at Name) {
-	orphans, want := t.orphansOf(k, fd, at)
+// letBind closes those of the orphans that are in the way of a bind to want:
+// somebody wants their place for a socket of another kind.
+func (t *Tracer) letBind(orphans []*Held, want Name) {
 	for _, h := range orphans {
 		if !t.mayBeTaken(h.Inode) && h.Name.inTheWay(want) {
 			h.close()
@@ -138,6 +132,9 @@ func (t *Tracer) letBindAt(g *Generation, at lookup) {
 // orphansOf is the orphans of the port, or the name, that task k's bind of
 // descriptor fd to the address of at is about, and the whole name that it asks for.
 func (t *Tracer) orphansOf(k *task, fd int, at Name) (held []*Held, want Name) {
+	if at.Family != unix.AF_UNIX && at.Address.Port() == 0 {
+		return nil, Name{} // it asks for none
+	}
 	held = t.orphans(k.proc.gen, func(h *Held) bool { return h.Name.sameEnd(at) })
 	if len(held) == 0 {
 		return nil, Name{}
