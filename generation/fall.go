@@ -1,5 +1,7 @@
 package generation
 
+import "cmp"
+
 // This file is a generation's fall: drain, stop signal, kill, end.
 
 // drain begins the wait for the connections that a quiesced generation has.
@@ -67,8 +69,13 @@ func (s *step) hammerAll() {
 	}
 }
 
-// end sends the stop signal.
+// end sends the stop signal. One whose launch is under way has no process yet
+// that anybody knows: it is given up, and killed once it is heard of.
 func (s *step) end(g *Gen) {
+	if !g.runs {
+		s.kill(g, cmp.Or(g.why, "it was still starting"))
+		return
+	}
 	g.Phase = Stopping
 	s.do(ClearTimer{g.Number, DrainTimer}, Report{Kind: "stopping", N: g.Number, Since: g.began, Left: g.Left})
 	if s.leaves(g) {

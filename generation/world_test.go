@@ -105,8 +105,38 @@ func (w *world) step(e Event) {
 	w.check()
 }
 
+// needsProcess is the generation that an action can only be done to once its
+// launch was heard of: before, it has no process that anybody knows. 0: none.
+func needsProcess(a Action) int {
+	switch a := a.(type) {
+	case Quiesce:
+		return a.N
+	case Resume:
+		return a.N
+	case Settled:
+		return a.N
+	case Admit:
+		return a.N
+	case Drain:
+		return a.N
+	case Signal:
+		return a.N
+	case CheckListening:
+		return a.N
+	case Execute:
+		return a.Old
+	case Recovered:
+		return a.N
+	}
+	return 0
+}
+
 // act does what the machine says, and checks that it may say so.
 func (w *world) act(a Action) {
+	if n := needsProcess(a); n != 0 && (w.gens[n] == nil || !w.gens[n].launched) {
+		w.fail("%T of generation %d, whose launch was not heard of", a, n)
+		return
+	}
 	switch a := a.(type) {
 	case ReviveAfter:
 		if w.due || w.stopped || w.m.Serving() != 0 {

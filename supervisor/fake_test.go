@@ -315,6 +315,21 @@ func (r *run) await(kind EventKind) Event {
 	}
 }
 
+// until waits for something about the loop's state.
+func (r *run) until(what string, is func() bool) {
+	r.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		yes := false
+		r.call(func() { yes = is() })
+		if yes {
+			return
+		}
+		if time.Now().After(deadline) {
+			r.t.Fatalf("never %s; asked of the tracer: %s", what, r.fakeTracer.done())
+		}
+	}
+}
+
 // finish waits for the end of Run.
 func (r *run) finish() (int, error) {
 	r.t.Helper()

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -302,4 +303,39 @@ func TestExecDies(t *testing.T) {
 	if got := r.kinds(events); got != want {
 		t.Errorf("told %s", got)
 	}
+}
+
+// TestRestartBeforeAttemptIsHeardOf: a restart comes while what served before is
+// being launched again, which takes its time: there is no process yet that could
+// get a signal. Once it is heard of, it goes, and the restart goes on.
+func TestRestartBeforeAttemptIsHeardOf(t *testing.T) {
+	slow := make(chan struct{})
+	answer := sync.OnceFunc(func() { close(slow) })
+	defer answer()
+	r := start(t, func(c *Config, f *fakeTracer) {
+		c.Mode = StopFirst
+		f.launch = func(n int) error {
+			if n == 3 {
+				<-slow
+			}
+			return nil
+		}
+	})
+	if _, _, err := r.Restart(RestartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.gen(2)
+	r.fakeTracer.end(2, 0x0100)
+	r.until("recovering", r.machine.Recovering)
+	if _, _, err := r.Restart(RestartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if e := r.await(EventKilled); e.Generation != 3 {
+		t.Errorf("killed %+v", e)
+	}
+	answer()
+	r.asked("launch 3", "kill 3", "forget 3", "launch 4")
+	r.never("signal 3 SIGTERM")
+	r.serve(4)
+	r.await(EventConfirmed)
 }
