@@ -47,6 +47,7 @@ type launch struct {
 	attr   *syscall.SysProcAttr
 
 	inherit []*os.File // as descriptors 3 and up
+	faults  string     // that hupt is to have: see package fault
 }
 
 // start runs a site's server under hupt and waits until it serves.
@@ -64,7 +65,11 @@ func launchAt(t testing.TB, dir string, l launch) *instance {
 		runtime: filepath.Join(dir, "run"), output: filepath.Join(dir, "output"), ended: make(chan struct{})}
 	argv := l.argv
 	if !l.bare {
-		argv = append([]string{binary(t, "hupt"), "run", "--runtime-dir", i.runtime}, l.flags...)
+		name := "hupt"
+		if l.faults != "" {
+			name, l.env = "hupt-fault", append(l.env, "HUPT_FAULT="+l.faults)
+		}
+		argv = append([]string{binary(t, name), "run", "--runtime-dir", i.runtime}, l.flags...)
 		argv = append(append(argv, "--"), l.argv...)
 	}
 	argv = append(l.before, argv...)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hupt/generation"
+	"hupt/internal/fault"
 	"hupt/tracer"
 )
 
@@ -39,7 +40,8 @@ func (s *Supervisor) act(a generation.Action) {
 		if g := s.gens[a.N]; g != nil {
 			g.endDrain()
 			g.draining = make(chan struct{})
-			go s.drain(g, g.draining)
+			over := g.draining
+			s.beside(func() { s.drain(g, over) })
 		}
 	case generation.Signal:
 		s.signal(a)
@@ -220,7 +222,7 @@ func (s *Supervisor) decided(ok bool) {
 	}
 	if s.again {
 		s.again = false
-		go s.call(func() { s.begin(RestartOptions{}) })
+		s.beside(func() { s.call(func() { s.begin(RestartOptions{}) }) })
 	}
 }
 
@@ -270,13 +272,14 @@ func (s *Supervisor) quiesce(n int) {
 	for _, h := range held {
 		g.serves = append(g.serves, h.Name)
 	}
-	go func() {
+	s.beside(func() {
 		began := time.Now()
 		if next != nil {
 			held = s.leaveSurplus(g, next, held)
 		}
 		g.held = held
 		for {
+			fault.Point("quiesce")
 			left, err := s.tracer.Quiesce(g.traced, held, next == nil)
 			if err != nil {
 				s.later(generation.QuiesceFailed{N: n, Reason: fmt.Sprintf("generation %d could not be made to stop accepting: %v", n, err)})
@@ -289,7 +292,7 @@ func (s *Supervisor) quiesce(n int) {
 			}
 			time.Sleep(2 * time.Millisecond)
 		}
-	}()
+	})
 }
 
 // heldFor is the held sockets that generation n is to let go of: those of the
@@ -317,8 +320,9 @@ func (s *Supervisor) resume(n int) {
 	s.tracer.Rejoin(g.surplus)
 	held := append(slices.Clone(g.held), g.surplus...)
 	s.tracer.Mend(held)
-	go func() {
+	s.beside(func() {
 		for {
+			fault.Point("resume")
 			left, err := s.tracer.Resume(g.traced, held)
 			if err != nil {
 				s.call(func() {
@@ -334,7 +338,7 @@ func (s *Supervisor) resume(n int) {
 			}
 			time.Sleep(20 * time.Millisecond)
 		}
-	}()
+	})
 }
 
 // checkListening looks whether a generation whose main process has gone still
@@ -344,7 +348,7 @@ func (s *Supervisor) checkListening(n int) {
 	if g == nil {
 		return
 	}
-	go func() {
+	s.beside(func() {
 		pid := s.listener(s.tracer.Pids(g.traced))
 		s.call(func() {
 			if pid != 0 {
@@ -352,5 +356,5 @@ func (s *Supervisor) checkListening(n int) {
 			}
 			s.step(generation.Listened{N: n, On: pid != 0})
 		})
-	}()
+	})
 }

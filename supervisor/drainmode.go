@@ -79,7 +79,7 @@ func (s *Supervisor) checkDrainPorts(n int) {
 	if len(s.cfg.DrainPorts) == 0 || g == nil {
 		return
 	}
-	go func() {
+	s.beside(func() {
 		select {
 		case <-s.done:
 			return
@@ -100,5 +100,5 @@ func (s *Supervisor) checkDrainPorts(n int) {
 		for _, port := range slices.Sorted(maps.Keys(missing)) {
 			s.warn(n, fmt.Sprintf("--drain-port %d=%s: it does not listen on that port", port, missing[port]))
 		}
-	}()
+	})
 }

@@ -232,6 +232,14 @@ func (f *fakeTracer) Answers(*tracer.Generation) bool                { return fa
 func (f *fakeTracer) Bound() map[uint64]bool                         { return nil }
 func (f *fakeTracer) Unread(*tracer.Generation) bool                 { return false }
 
+func (f *fakeTracer) LastStops() []string { return []string{"the last one"} }
+
+func (f *fakeTracer) LetGo([]*tracer.Generation) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.wrote("let go")
+}
+
 func (f *fakeTracer) Notes() []tracer.Note {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -274,7 +282,7 @@ func begin(t *testing.T, change ...func(*Config, *fakeTracer)) *run {
 	}
 	r.Supervisor = &Supervisor{
 		cfg: cfg, tracer: r.fakeTracer, program: &program{command: cfg.Command, env: []string{"PATH=/bin", "A=1"}, dir: "/"}, started: time.Now(),
-		calls: make(chan func()), events: make(chan generation.Event), done: make(chan struct{}),
+		calls: make(chan func()), events: make(chan generation.Event), done: make(chan struct{}), panics: make(chan *tracer.Panic, 1),
 		machine: generation.New(generation.Policy{ReadyTimeout: cfg.ReadyTimeout, DrainTimeout: cfg.DrainTimeout, KillAfter: cfg.KillAfter, Ready: cfg.Ready.policy(), WaitChildren: cfg.WaitChildren,
 			Revive: cfg.Revive, ReviveMax: cfg.ReviveMax, ReviveDelay: cfg.ReviveDelay, ReviveReset: cfg.ReviveReset}),
 		gens: make(map[int]*gen), timers: make(map[generation.Timer]*time.Timer), outside: make(map[delivery]time.Time),

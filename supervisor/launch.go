@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hupt/generation"
+	"hupt/internal/fault"
 	"hupt/stage2"
 	"hupt/tracer"
 )
@@ -45,7 +46,8 @@ func (s *Supervisor) prepare(a generation.Prepare) {
 	if old != nil {
 		pid = old.main
 	}
-	go func() {
+	s.beside(func() {
+		fault.Point("prepare")
 		err := g.program.check()
 		for _, path := range s.cfg.Unlink {
 			if err == nil && n > 1 {
@@ -75,7 +77,7 @@ func (s *Supervisor) prepare(a generation.Prepare) {
 			}
 			s.step(generation.Prepared{N: n})
 		})
-	}()
+	})
 }
 
 // handoverTo finds the sockets that generation n is to get, or makes a place
@@ -125,7 +127,7 @@ func (s *Supervisor) launch(a generation.Launch) {
 		return
 	}
 	held, moved := h.held, h.asides != nil
-	go func() {
+	s.beside(func() {
 		var err error
 		if old != nil && h.old == old.n && held == nil {
 			held, err = s.tracer.Snapshot(old.traced)
@@ -150,7 +152,9 @@ func (s *Supervisor) launch(a generation.Launch) {
 			}
 			offered = s.tracer.Offered(offers)
 			g.executes.Store(true)
+			fault.Point("launch")
 			traced, err = s.tracer.Launch(n, spec, offers)
+			fault.Point("launched")
 		}
 		clean()
 		if !s.call(func() {
@@ -181,7 +185,7 @@ func (s *Supervisor) launch(a generation.Launch) {
 		}) {
 			s.tracer.CloseHeld(held)
 		}
-	}()
+	})
 }
 
 // spec is what generation g is to execute.

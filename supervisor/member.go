@@ -30,7 +30,7 @@ func (s *Supervisor) retire() {
 			s.step(generation.StopWanted{Signal: int(s.cfg.StopSignal)})
 			return
 		}
-		go func() {
+		s.beside(func() {
 			held, err := s.tracer.Snapshot(g.traced)
 			if !s.call(func() {
 				if err != nil {
@@ -41,7 +41,7 @@ func (s *Supervisor) retire() {
 			}) {
 				s.tracer.CloseHeld(held) // it ended by itself meanwhile
 			}
-		}()
+		})
 	})
 }
 

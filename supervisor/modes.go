@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hupt/generation"
+	"hupt/internal/fault"
 	"hupt/stage2"
 	"hupt/tracer"
 )
@@ -132,13 +133,14 @@ func (s *Supervisor) execute(a generation.Execute) {
 		return
 	}
 	pid := old.main
-	go func() {
+	s.beside(func() {
 		asides, err := moveAside(s.cfg.Unlink, a.N)
 		if err == nil {
 			err = s.endOthers(old, pid)
 		}
 		var traced *tracer.Generation
 		if err == nil {
+			fault.Point("execute")
 			traced, err = s.tracer.Execute(old.traced, pid, a.N, spec, h.held)
 		} else {
 			s.tracer.Release(old.traced, pid)
@@ -157,7 +159,7 @@ func (s *Supervisor) execute(a generation.Execute) {
 			s.step(generation.Executed{N: a.N, Old: a.Old, Offered: len(h.held)})
 			s.tellEarly(g)
 		})
-	}()
+	})
 }
 
 // endOthers stops process pid of g where it is, so that it does not start new

@@ -12,6 +12,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sys/unix"
 
+	"hupt/internal/fault"
 	"hupt/stage2"
 	"hupt/tracer"
 )
@@ -27,6 +28,7 @@ type Pool struct {
 	started time.Time
 	calls   chan func()
 	done    chan struct{}
+	panics  chan *tracer.Panic // of what runs beside the loop, and of the tracer
 	hub     hub
 	pidfile pidfile
 
@@ -61,14 +63,16 @@ func NewPool(cfg Config) (*Pool, error) {
 	}
 	program := initialProgram(cfg.Command)
 	signals := stage2.InheritedSignals()
-	tr, err := tracer.New(tracer.Options{RestartSignal: cfg.RestartSignal, ReusePort: true, KillAtExit: cfg.KillAtExit, Catch: cfg.revives()})
+	p := &Pool{
+		cfg: cfg, signals: signals, program: program, started: time.Now(), next: 1,
+		calls: make(chan func()), done: make(chan struct{}), panics: make(chan *tracer.Panic, 1),
+	}
+	var err error
+	p.tracer, err = tracer.New(tracer.Options{RestartSignal: cfg.RestartSignal, ReusePort: true, KillAtExit: cfg.KillAtExit, Catch: cfg.revives(), OnPanic: p.mishap})
 	if err != nil {
 		return nil, mapLaunchError(err)
 	}
-	return &Pool{
-		cfg: cfg, tracer: tr, signals: signals, program: program, started: time.Now(), next: 1,
-		calls: make(chan func()), done: make(chan struct{}),
-	}, nil
+	return p, nil
 }
 
 // Run starts the processes and supervises them until the last has ended. The
@@ -87,16 +91,8 @@ func (p *Pool) Run() (exitCode int, err error) {
 	p.systemd.upstream = os.Getenv("NOTIFY_SOCKET")
 	reported := report(&p.hub, p.cfg.Report)
 	sigs := catch(p.signals)
-	for range p.cfg.Multi {
-		p.grow()
-	}
-	for len(p.members) > 0 {
-		select {
-		case f := <-p.calls:
-			f()
-		case sig := <-sigs:
-			p.caught(sig.(syscall.Signal))
-		}
+	if failed := p.loop(sigs); failed != nil {
+		return ExitPanic, p.letGo(failed)
 	}
 	if p.ran {
 		p.err = nil
@@ -112,6 +108,31 @@ func (p *Pool) Run() (exitCode int, err error) {
 	return p.code, p.err
 }
 
+// loop runs until the last process has ended. It is the one place where a panic
+// of what it does, or of what runs beside it, is caught.
+func (p *Pool) loop(sigs <-chan os.Signal) (failed *tracer.Panic) {
+	defer func() {
+		if v := asPanic(recover()); v != nil {
+			failed = v
+		}
+	}()
+	for range p.cfg.Multi {
+		p.grow()
+	}
+	for len(p.members) > 0 {
+		fault.Point("pool")
+		select {
+		case f := <-p.calls:
+			f()
+		case sig := <-sigs:
+			p.caught(sig.(syscall.Signal))
+		case failed := <-p.panics:
+			return failed
+		}
+	}
+	return nil
+}
+
 // grow starts one more process.
 func (p *Pool) grow() *member {
 	cfg := p.cfg
@@ -125,6 +146,10 @@ func (p *Pool) grow() *member {
 	go func() {
 		code, err := m.Run()
 		close(m.ended)
+		if e := (*InternalError)(nil); errors.As(err, &e) {
+			p.panicked(e.Panic)
+			return
+		}
 		p.call(func() { p.gone(m, code, err) })
 	}()
 	return m
@@ -176,8 +201,12 @@ func (p *Pool) call(f func()) bool {
 	ran := make(chan struct{})
 	select {
 	case p.calls <- func() { f(); close(ran) }:
-		<-ran
-		return true
+		select {
+		case <-ran:
+			return true
+		case <-p.done: // it panicked
+			return false
+		}
 	case <-p.done:
 		return false
 	}

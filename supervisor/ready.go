@@ -67,7 +67,7 @@ func (s *Supervisor) ask(g *gen) {
 	default:
 		return
 	}
-	go func() {
+	s.beside(func() {
 		for {
 			err := try()
 			if err == nil {
@@ -83,5 +83,5 @@ func (s *Supervisor) ask(g *gen) {
 			case <-time.After(askEvery):
 			}
 		}
-	}()
+	})
 }

@@ -50,7 +50,7 @@ func (s *Supervisor) lookAtSockets() {
 	k.looking, k.again = true, false
 	s.keepCaught(g)
 	have := slices.Clone(k.held)
-	go func() {
+	s.beside(func() {
 		began := time.Now()
 		held, err := s.tracer.Look(g.traced, have)
 		if err == nil {
@@ -60,7 +60,7 @@ func (s *Supervisor) lookAtSockets() {
 			// It is over; of a pool, others go on in the same process.
 			s.tracer.CloseHeld(slices.DeleteFunc(held, func(h *tracer.Held) bool { return slices.Contains(have, h) }))
 		}
-	}()
+	})
 }
 
 // keepCaught keeps what generation g began to listen on since the last look. One

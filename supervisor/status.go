@@ -15,6 +15,7 @@ import (
 // Status implements Restarter. What can be read from /proc and sock_diag is
 // read on the caller's goroutine.
 func (s *Supervisor) Status(connections bool) Status {
+	defer s.tellPanic()
 	var st Status
 	var serves [][]tracer.Name
 	var gens []*gen

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hupt/generation"
+	"hupt/internal/fault"
 	"hupt/stage2"
 	"hupt/tracer"
 )
@@ -66,6 +67,8 @@ type Tracer interface {
 	Stats() (stops map[string]uint64, injected uint64)
 	Admit(g *tracer.Generation)
 	RunHelper(h tracer.Helper, ended func(unix.WaitStatus)) (kill func(), err error)
+	LetGo(keep []*tracer.Generation)
+	LastStops() []string
 	Notes() []tracer.Note
 	Wake() <-chan struct{}
 }
@@ -81,6 +84,7 @@ type Supervisor struct {
 	calls  chan func()           // run by the loop
 	events chan generation.Event // from what runs beside it
 	done   chan struct{}         // closed when the loop ended
+	panics chan *tracer.Panic    // of what runs beside it, and of the tracer
 	hub    hub
 	member *member // that it is of a pool; nil: it is the instance itself
 
@@ -179,11 +183,14 @@ func New(cfg Config) (*Supervisor, error) {
 	program := initialProgram(cfg.Command)
 	// Before anything here asks for a signal.
 	signals := stage2.InheritedSignals()
-	tr, err := tracer.New(tracer.Options{RestartSignal: cfg.RestartSignal, KillAtExit: cfg.KillAtExit, Catch: cfg.revives()})
+	var s *Supervisor
+	tr, err := tracer.New(tracer.Options{RestartSignal: cfg.RestartSignal, KillAtExit: cfg.KillAtExit, Catch: cfg.revives(),
+		OnPanic: func(p *tracer.Panic, fatal bool) { s.mishap(p, fatal) }})
 	if err != nil {
 		return nil, mapLaunchError(err)
 	}
-	return newSupervisor(cfg, tr, program, signals), nil
+	s = newSupervisor(cfg, tr, program, signals)
+	return s, nil
 }
 
 func newSupervisor(cfg Config, tr Tracer, program *program, signals stage2.Signals) *Supervisor {
@@ -193,6 +200,7 @@ func newSupervisor(cfg Config, tr Tracer, program *program, signals stage2.Signa
 		calls:   make(chan func()),
 		events:  make(chan generation.Event),
 		done:    make(chan struct{}),
+		panics:  make(chan *tracer.Panic, 1),
 		machine: generation.New(generation.Policy{
 			ReadyTimeout: cfg.ReadyTimeout,
 			DrainTimeout: cfg.DrainTimeout,
@@ -232,20 +240,8 @@ func (s *Supervisor) Run() (exitCode int, err error) {
 	if s.member == nil { // else the pool gets them
 		sigs = catch(s.signals)
 	}
-	s.step(s.wanted(s.program, StartFirst, 0))
-	for !s.ended {
-		select {
-		case <-s.tracer.Wake():
-			for _, n := range s.tracer.Notes() {
-				s.note(n)
-			}
-		case ev := <-s.events:
-			s.step(ev)
-		case f := <-s.calls:
-			f()
-		case sig := <-sigs:
-			s.caught(sig.(syscall.Signal))
-		}
+	if p := s.loop(sigs); p != nil {
+		return ExitPanic, s.letGo(p)
 	}
 	// Paths that the program unlinked while they were kept for its next
 	// generation go now that there is none.
@@ -264,6 +260,35 @@ func (s *Supervisor) Run() (exitCode int, err error) {
 	case <-time.After(time.Second): // nobody reads what hupt writes
 	}
 	return s.code, s.err
+}
+
+// loop runs until the instance has ended. It is the one place where a panic of
+// what it does, or of what runs beside it, is caught.
+func (s *Supervisor) loop(sigs <-chan os.Signal) (p *tracer.Panic) {
+	defer func() {
+		if v := asPanic(recover()); v != nil {
+			p = v
+		}
+	}()
+	s.step(s.wanted(s.program, StartFirst, 0))
+	for !s.ended {
+		fault.Point("loop")
+		select {
+		case <-s.tracer.Wake():
+			for _, n := range s.tracer.Notes() {
+				s.note(n)
+			}
+		case ev := <-s.events:
+			s.step(ev)
+		case f := <-s.calls:
+			f()
+		case sig := <-sigs:
+			s.caught(sig.(syscall.Signal))
+		case p := <-s.panics:
+			return p
+		}
+	}
+	return nil
 }
 
 // report hands events to f on a goroutine of its own, so that a blocked stderr
@@ -309,8 +334,12 @@ func (s *Supervisor) call(f func()) bool {
 	ran := make(chan struct{})
 	select {
 	case s.calls <- func() { f(); close(ran) }:
-		<-ran
-		return true
+		select {
+		case <-ran:
+			return true
+		case <-s.done: // it panicked
+			return false
+		}
 	case <-s.done:
 		return false
 	}

@@ -63,12 +63,14 @@ func (p *process) waitsForCont() bool {
 // Kill sends SIGKILL to every process of g, and to whatever it bears from now
 // on.
 func (t *Tracer) Kill(g *Generation) {
-	t.Do(func() {
-		g.killed = true
-		for pid := range g.procs {
-			unix.Kill(pid, unix.SIGKILL)
-		}
-	})
+	t.Do(func() { t.kill(g) })
+}
+
+func (t *Tracer) kill(g *Generation) {
+	g.killed = true
+	for pid := range g.procs {
+		unix.Kill(pid, unix.SIGKILL)
+	}
 }
 
 // Forget drops what is kept for a generation that has gone.

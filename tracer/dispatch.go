@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"hupt/internal/fault"
 )
 
 // dispatch handles one status of one task, and lets the task go on unless it
@@ -23,6 +25,8 @@ func (t *Tracer) dispatch(tid int, ws unix.WaitStatus) {
 		}
 	}
 	t.stops[s.name()]++
+	t.last.note(tid, s)
+	fault.Point("stop")
 	switch s.kind {
 	case stopExited, stopKilled:
 		t.onExit(k, ws)

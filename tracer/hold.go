@@ -27,7 +27,7 @@ func (t *Tracer) holdAccept(k *task, inode uint64) bool {
 	}
 	if g.held == holdsNobody {
 		g.held = holdsSome
-		time.AfterFunc(holdTimeout, func() { t.Do(func() { t.release(g) }) })
+		t.after(holdTimeout, func() { t.release(g) })
 	}
 	k.held = true
 	return true

@@ -29,6 +29,8 @@ type injection struct {
 	suspended bool
 	// stopped: an EVENT_STOP was used up on the way, and must come again.
 	stopped bool
+	// atCall: it began in place of a call of the task's.
+	atCall bool
 }
 
 const scratchSize = 4096
@@ -68,6 +70,7 @@ func (t *Tracer) injectAtCall(k *task) (*injection, error) {
 	if err != nil {
 		return nil, err
 	}
+	i.atCall = true
 	i.pc = programCounter(&i.saved) - uint64(len(syscallInstruction))
 	r := i.saved
 	skipCall(&r)
@@ -92,6 +95,7 @@ func (t *Tracer) newInjection(k *task) (*injection, error) {
 	if i.mask, err = sigmask(k.tid); err != nil {
 		return nil, err
 	}
+	k.injection = i
 	return i, setSigmask(k.tid, ^uint64(0))
 }
 
@@ -213,6 +217,7 @@ func (i *injection) endAtStop() error {
 		}
 		break
 	}
+	i.k.injection = nil
 	i.restoreFilters()
 	if err := setRegisters(i.k.tid, i.saved); err != nil {
 		return err
@@ -234,6 +239,7 @@ func (i *injection) endAtCall(v int64) error {
 // release gives the mask back and lets the task go on. An EVENT_STOP that was
 // used up is asked for again: a freeze or a group-stop wants it.
 func (i *injection) release() error {
+	i.k.injection = nil
 	i.restoreFilters()
 	err := setSigmask(i.k.tid, i.mask)
 	if i.stopped {

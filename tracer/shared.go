@@ -91,12 +91,10 @@ func (t *Tracer) waitsForUnlink(k *task, si syscallInfo) bool {
 
 // later comes back after a while to a task that stays where it is.
 func (t *Tracer) later(k *task, after time.Duration, f func()) {
-	time.AfterFunc(after, func() {
-		t.Do(func() {
-			if t.tasks[k.tid] == k {
-				f()
-			}
-		})
+	t.after(after, func() {
+		if t.tasks[k.tid] == k {
+			f()
+		}
 	})
 }
 

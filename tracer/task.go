@@ -35,6 +35,9 @@ type task struct {
 	// with; nil: none.
 	short *short
 
+	// injection is what makes system calls in it just now; nil: nothing does.
+	injection *injection
+
 	// listening: it is in a group-stop, resumed by PTRACE_LISTEN.
 	listening bool
 }

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hupt/internal/fault"
 	"hupt/stage2"
 )
 
@@ -47,6 +48,9 @@ type Tracer struct {
 	lent        map[uint64]bool           // datagram sockets that hupt gave SO_REUSEPORT
 	chosen      map[Name][]int            // of groups with such, the places of the others
 	stops       map[string]uint64
+	last        lastStops
+	mishaps     int // panics at stops
+	onPanic     func(p *Panic, fatal bool)
 	injected    uint64
 	restartSig  unix.Signal
 	reusePort   bool
@@ -72,6 +76,11 @@ type Options struct {
 	// Catch: a socket is taken hold of when a generation begins to listen on
 	// it, for Caught.
 	Catch bool
+
+	// OnPanic hears of a fault of hupt's own at a stop, on a goroutine of its own.
+	// The task that stopped went on; fatal: the tracer is not to be trusted any
+	// more. May be nil.
+	OnPanic func(p *Panic, fatal bool)
 
 	// ReusePort: generations of different branches that bind the same name
 	// share one socket, and sockets get SO_REUSEPORT before they are bound
@@ -118,6 +127,7 @@ func New(o Options) (*Tracer, error) {
 		inherits:   inheritedFDs(),
 		filters:    filters(os.Getpid()),
 		options:    options,
+		onPanic:    o.OnPanic,
 	}
 	if o.KillAtExit {
 		t.options |= unix.PTRACE_O_EXITKILL
@@ -170,14 +180,27 @@ func (t *Tracer) ring() {
 }
 
 // Do runs f on the tracer's thread and waits for it. It must not be called
-// from that thread.
+// from that thread. If f panics, so does Do, with a *Panic: the thread goes on.
 func (t *Tracer) Do(f func()) {
 	done := make(chan struct{})
+	var failed *Panic
 	t.calls.Lock()
-	t.calls.queue = append(t.calls.queue, func() { defer close(done); f() })
+	t.calls.queue = append(t.calls.queue, func() {
+		defer close(done)
+		defer func() {
+			if v := recover(); v != nil {
+				failed = t.panicked(v)
+			}
+		}()
+		fault.Point("call")
+		f()
+	})
 	t.calls.Unlock()
 	t.ring()
 	<-done
+	if failed != nil {
+		panic(failed)
+	}
 }
 
 func (t *Tracer) drainCalls() {
@@ -206,7 +229,7 @@ func (t *Tracer) next(flags int) bool {
 	case err != nil || pid == 0:
 		return false
 	default:
-		t.handle(pid, ws)
+		t.handleSafely(pid, ws)
 	}
 	return true
 }

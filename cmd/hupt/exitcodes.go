@@ -28,6 +28,7 @@ const (
 	exitNoAnswer      = 7
 	exitPtrace        = 120
 	exitSeccomp       = 121
+	exitPanic         = supervisor.ExitPanic
 	exitInternal      = 125
 	exitNotExecutable = 126
 	exitNotFound      = 127
@@ -48,6 +49,7 @@ var exitCodes = []struct{ code, commands, means string }{
 	{"0-5", "smoke", "passed; a check failed; never ready; the server died; ptrace is forbidden; wrong usage"},
 	{"120", "run", "ptrace is forbidden here"},
 	{"121", "run", "seccomp filters are not available here"},
+	{"122", "run", "hupt ended by a fault of its own; the program is left to serve on"},
 	{"125", "all but smoke", "another failure of hupt itself; of run: a hook refused the first start"},
 	{"126", "run", "the command is not executable"},
 	{"127", "run", "the command was not found"},
@@ -125,6 +127,10 @@ func fail(w io.Writer, err error) int {
 		}
 		return coded.code
 	}
+	var internal *supervisor.InternalError
+	if errors.As(err, &internal) {
+		return failInternally(w, internal)
+	}
 	text := oneLine(err.Error())
 	for _, h := range hints {
 		if errors.Is(err, h.kind) {
@@ -139,6 +145,19 @@ func fail(w io.Writer, err error) int {
 		}
 	}
 	return exitInternal
+}
+
+// failInternally says in one line what became of the program, and then what
+// whoever mends the fault needs.
+func failInternally(w io.Writer, e *supervisor.InternalError) int {
+	fmt.Fprintf(w, "hupt: %s; please report it, with what follows\n", oneLine(e.Error()))
+	for _, stop := range e.Stops {
+		fmt.Fprintln(w, "hupt:   "+stop)
+	}
+	for line := range strings.Lines(e.Stack) {
+		fmt.Fprintln(w, "hupt:   "+printable(strings.ReplaceAll(strings.TrimRight(line, "\n"), "\t", "    ")))
+	}
+	return exitPanic
 }
 
 // usagef is an error of the command line.

@@ -9,6 +9,8 @@ command -v gcc >/dev/null || { echo "gcc is not installed: apt-get install gcc l
 race=
 [ "${HUPT_RACE:-}" != 1 ] || race=-race
 go build $race -o "$out/hupt" ../../cmd/hupt
+# The same with faults to be asked for: package fault.
+go build $race -tags fault -o "$out/hupt-fault" ../../cmd/hupt
 CGO_ENABLED=0 go build -o "$out/gohttp" ./gohttp
 CGO_ENABLED=0 go build -o "$out/goudp" ./goudp
 
