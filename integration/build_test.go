@@ -77,6 +77,7 @@ func run(m *testing.M) int {
 			return 1
 		}
 	}
+	defer tellCosts()
 	return m.Run()
 }
 

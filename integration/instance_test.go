@@ -105,6 +105,7 @@ func launchAt(t testing.TB, dir string, l launch) *instance {
 	i.pid = i.cmd.Process.Pid
 	go func() {
 		i.cmd.Wait()
+		charge(t.Name(), i.cmd)
 		close(i.ended)
 	}()
 	t.Cleanup(i.cleanup)
@@ -219,6 +220,7 @@ func (i *instance) huptWithin(d time.Duration, verb string, args ...string) (out
 	args = append(append([]string{verb, "--runtime-dir", i.runtime}, target...), args...)
 	cmd := exec.CommandContext(ctx, binary(i.t, "hupt"), args...)
 	out, err := cmd.CombinedOutput()
+	charge(i.t.Name(), cmd)
 	if ctx.Err() != nil {
 		i.t.Fatalf("hupt %s did not return within %v; it printed\n%s", strings.Join(args, " "), d, out)
 	}
