@@ -78,7 +78,7 @@ func endAll(pids []int) {
 	for _, pid := range pids {
 		unix.Kill(pid, unix.SIGKILL)
 	}
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		alive := false
 		for _, pid := range pids {
 			reap(pid)

@@ -211,9 +211,8 @@ func TestSharedPort(t *testing.T) {
 	other.port = s.port
 	two := launchAt(t, other.dir, launch{flags: []string{"--multi=1"}, argv: other.argv(), env: other.env()})
 	await(t, "the second one serves", func() bool {
-		out, code := two.hupt("status", "--json")
-		st, err := parseStatus(out)
-		return code == 0 && err == nil && len(st.Generations) == 1 && len(st.Generations[0].Sockets) == 1
+		st, err := two.look()
+		return err == nil && len(st.Generations) == 1 && len(st.Generations[0].Sockets) == 1
 	})
 	run := begin(t, paced(s))
 	for n := range 3 {

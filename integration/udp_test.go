@@ -196,13 +196,9 @@ func TestDatagramsElsewhere(t *testing.T) {
 			i := launchAt(t, s.dir, l)
 			if how == "port 0" {
 				await(t, "it is bound", func() bool {
-					out, code := i.hupt("status", "--json")
-					if code != 0 {
-						return false // too early
-					}
-					status, err := parseStatus(out)
+					status, err := i.look()
 					if err != nil || len(status.Generations) == 0 || len(status.Generations[0].Sockets) == 0 {
-						return false
+						return false // too early
 					}
 					address = status.Generations[0].Sockets[0].Address
 					return true
