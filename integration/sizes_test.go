@@ -19,11 +19,14 @@ const (
 	marathonRestarts  = 300
 	marathonSettled   = 20 // by then memory and descriptors must have settled
 	stopsRequests     = 100_000
-	startupSleep      = 3 * time.Second
 	unixRestarts      = 5      // of each server on a Unix socket
 	knockRestarts     = 50     // while somebody connects in a tight loop
 	knocks            = 10_000 // at least
 )
+
+// startupSleep is how long a slow version takes to start: much longer than a
+// request takes on this machine.
+var startupSleep = min(machine.Patience(3*time.Second), 12*time.Second).Round(time.Millisecond)
 
 // patience is how long anything that should happen at once may take on a
 // machine that is busy with other things, more on one that is slow. It matters
