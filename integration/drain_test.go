@@ -23,7 +23,7 @@ func TestDrainKeepAlive(t *testing.T) {
 			o := s.load()
 			o.Kind, o.Clients = load.KeepAlive, 32
 			run := begin(t, o)
-			awaitRequests(t, run, 500, patience)
+			awaitRequests(t, run, max(50, scale(500)), patience)
 			restarts := max(few(3), scale(20))
 			var slowest time.Duration
 			watch := machine.Begin()
@@ -92,7 +92,7 @@ func drainAwaited(t *testing.T, flags []string) {
 	o.Kind, o.Clients = load.KeepAlive, 16
 	run := begin(t, o)
 	for n := 1; n <= max(2, scale(5)); n++ {
-		awaitRequests(t, run, 500*n, patience)
+		awaitRequests(t, run, max(50, scale(500))*n, patience)
 		version := fmt.Sprintf("v%d", n)
 		s.deploy(version)
 		run.SetPhase(version)

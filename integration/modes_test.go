@@ -83,7 +83,7 @@ func replaced(t *testing.T, i *instance, s *site, run *loading, bad badVersion, 
 	bad.deploy(s)
 	run.SetPhase(bad.name)
 	began := time.Now()
-	out, code := i.hupt("restart", "--timeout", "2s")
+	out, code := i.hupt("restart", "--timeout", readyLimit.String())
 	run.SetPhase("after " + bad.name)
 	line := strings.TrimSpace(out[strings.LastIndexByte(strings.TrimSpace(out), '\n')+1:])
 	t.Logf("%-20s code %d after %v: %s", bad.name, code, time.Since(began).Round(time.Millisecond), line)

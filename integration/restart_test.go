@@ -157,15 +157,15 @@ func TestRestartKeepAlive(t *testing.T) {
 	}
 }
 
-// restartKept restarts three times under clients on kept connections, none of
+// restartKept restarts three times, twice in a small suite, under clients on kept connections, none of
 // which fails, and looks at each version.
 func restartKept(i *instance, s *site, look func(version string)) {
 	i.t.Helper()
 	o := s.load()
 	o.Kind = load.KeepAlive
 	run := begin(i.t, o)
-	for n := 1; n <= 3; n++ {
-		awaitRequests(i.t, run, 500*n, patience)
+	for n := 1; n <= few(3); n++ {
+		awaitRequests(i.t, run, max(50, scale(500))*n, patience)
 		version := fmt.Sprintf("v%d", n)
 		s.deploy(version)
 		i.restart()

@@ -172,7 +172,7 @@ func (s *site) load() load.Options {
 		o.Raw = s.v.raw
 	}
 	if small() {
-		o.Rate = 250
+		o.Rate = 100
 	}
 	switch {
 	case s.socket != "":
