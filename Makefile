@@ -23,10 +23,10 @@ demo: bin/hupt
 test: deps check
 	@HUPT_SCALE=$${HUPT_SCALE:-200} $(SUITE) units race user
 
-# The integration suite with the race detector at a twentieth of its size, and at
-# its full size as root and as an ordinary user.
+# The integration suite with the race detector, in the tests, too, at a twentieth
+# of its size, and at its full size as root and as an ordinary user.
 full: deps check
-	@HUPT_SCALE=20 $(SUITE) units race
+	@RACE_TESTS=1 HUPT_SCALE=20 $(SUITE) units race
 	@HUPT_SCALE=1 $(SUITE) integration user
 
 # What the tests run: real servers. Installs what is missing, if it may.

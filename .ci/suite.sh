@@ -3,7 +3,8 @@
 # fails, and tells at the end how long each took and how fast the machine is:
 #   sh .ci/suite.sh units race user
 # units        every package but integration, with the race detector
-# race         integration, with hupt and the tests built with the race detector
+# race         integration, with hupt built with the race detector; with
+#              RACE_TESTS=1 the tests, too
 # integration  integration, without it
 # user         the same as an ordinary user, if this is root
 # All that they run is built before, once. SLOW=1 runs them on a fifth of the
