@@ -26,11 +26,11 @@ const (
 
 // startupSleep is how long a slow version takes to start: much longer than a
 // request takes on this machine.
-var startupSleep = min(machine.Patience(3*time.Second), 12*time.Second).Round(time.Millisecond)
+var startupSleep = min(machine.Patience(3*time.Second), 8*time.Second).Round(time.Millisecond)
 
 // readyLimit is a limit for a version that must not be let in: enough for one that
 // fails by itself, and waited for in full where it hangs.
-var readyLimit = min(machine.Patience(2*time.Second), 15*time.Second).Round(time.Millisecond)
+var readyLimit = min(machine.Patience(2*time.Second), 8*time.Second).Round(time.Millisecond)
 
 // patience is how long anything that should happen at once may take on a
 // machine that is busy with other things, more on one that is slow. It matters
