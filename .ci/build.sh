@@ -23,6 +23,7 @@ for wanted; do
 		cp -l "$dir"/bin/* "$dir/race/"
 		rm "$dir/race/hupt"
 		$GO build -race -o "$dir/race/hupt" ./cmd/hupt
+		[ -n "${RACE_TESTS:-}" ] || ln "$dir/bin/hupt" "$dir/race/hupt-client"
 		if [ -n "${RACE_TESTS:-}" ]; then
 			$GO test -race -vet=off -c -o "$dir/integration-race.test" ./integration
 		else

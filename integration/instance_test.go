@@ -219,7 +219,7 @@ func (i *instance) huptWithin(d time.Duration, verb string, args ...string) (out
 		target, args = args, target
 	}
 	args = append(append([]string{verb, "--runtime-dir", i.runtime}, target...), args...)
-	cmd := exec.CommandContext(ctx, binary(i.t, "hupt"), args...)
+	cmd := exec.CommandContext(ctx, commands(i.t), args...)
 	out, err := cmd.CombinedOutput()
 	charge(i.t.Name(), cmd)
 	if ctx.Err() != nil {

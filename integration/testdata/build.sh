@@ -9,8 +9,9 @@ command -v gcc >/dev/null || { echo "gcc is not installed: apt-get install gcc l
 race=
 [ "${HUPT_RACE:-}" != 1 ] || race=-race
 go build $race -o "$out/hupt" ../../cmd/hupt
-CGO_ENABLED=0 go build -o "$out/gohttp" ./gohttp
-CGO_ENABLED=0 go build -o "$out/goudp" ./goudp
+# Each version of a victim is written anew: without what only a debugger wants.
+CGO_ENABLED=0 go build -ldflags=-s -o "$out/gohttp" ./gohttp
+CGO_ENABLED=0 go build -ldflags=-s -o "$out/goudp" ./goudp
 
 for source in c/*.c; do
 	name=$(basename "$source" .c)
