@@ -1,10 +1,12 @@
 # What to run: make demo, make test. What each needs is in docs/testing.md.
 GO ?= go
-# Tests of one group that run at once. Much of each is waiting.
+# Tests of one part that run at once. Much of each is waiting.
 PARALLEL ?= 8
-TESTFLAGS = -parallel $(PARALLEL) -timeout 30m
+# SLOW=1 runs the tests on a fifth of the processors, SLOW=0.4 on two fifths.
+SLOW ?= 0
+SUITE = GO="$(GO)" PARALLEL=$(PARALLEL) SLOW=$(SLOW) sh .ci/suite.sh
 
-.PHONY: build demo test full deps check race integration user table clean
+.PHONY: build demo test full deps check units race integration user table clean
 
 build: bin/hupt
 
@@ -16,15 +18,16 @@ demo: bin/hupt
 	@bin/hupt smoke --html demo.html
 
 # Every test, as .ci/run does it: as root with the race detector, and as an
-# ordinary user without. Requests and restarts are fewer than they can be: make
-# full has them all.
-test: deps check race
-	HUPT_SCALE=20 $(MAKE) user
+# ordinary user without, small. Requests and restarts are fewer than they can be:
+# make full has them all.
+test: deps check
+	@HUPT_SCALE=$${HUPT_SCALE:-200} $(SUITE) units race user
 
-# The integration suite at its full size, as root and as an ordinary user.
-full: deps
-	$(MAKE) integration
-	HUPT_SCALE=1 $(MAKE) user
+# The integration suite with the race detector, in the tests, too, at a twentieth
+# of its size, and at its full size as root and as an ordinary user.
+full: deps check
+	@RACE_TESTS=1 HUPT_SCALE=20 $(SUITE) units race
+	@HUPT_SCALE=1 $(SUITE) integration user
 
 # What the tests run: real servers. Installs what is missing, if it may.
 deps:
@@ -34,23 +37,16 @@ check:
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt -w these:"; echo "$$unformatted"; exit 1; }
 	$(GO) vet ./...
 
-# All tests with the race detector: the units, then the integration suite, small,
-# with hupt itself built so.
-race:
-	$(GO) test -race $$($(GO) list ./... | grep -v /integration)
-	HUPT_RACE=1 HUPT_SCALE=20 $(GO) test -race -count=1 $(TESTFLAGS) ./integration
-
-# The integration suite, at HUPT_SCALE's part of its full size.
-integration:
-	$(GO) test -count=1 $(TESTFLAGS) ./integration
-
-# The same as an ordinary user, if this is root.
-user:
-	@sh .ci/as-user.sh -test.parallel $(PARALLEL) -test.timeout 30m
+# One part of make test, at HUPT_SCALE's part of its full size. All packages but
+# integration, with the race detector; integration with hupt itself built so,
+# too; without it; and as an ordinary user, if this is root. RUN=pattern runs some
+# of a part.
+units race integration user:
+	@$(SUITE) $@
 
 # docs/matrix.md, from what the tests find.
 table:
-	HUPT_TABLE=1 $(GO) test -count=1 $(TESTFLAGS) -run TestMatrix ./integration
+	HUPT_TABLE=1 $(GO) test -count=1 -timeout 30m -run TestMatrix ./integration
 
 clean:
 	rm -rf bin

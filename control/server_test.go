@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"hupt/internal/machine"
 	"hupt/supervisor"
 )
 
@@ -56,7 +57,7 @@ func (f *fake) tell(t *testing.T, e supervisor.Event) {
 	t.Helper()
 	select {
 	case f.events <- e:
-	case <-time.After(5 * time.Second):
+	case <-time.After(machine.Patience(5 * time.Second)):
 		t.Fatalf("the supervisor was made to wait with %v", e)
 	}
 }
@@ -219,7 +220,7 @@ func TestClientVanishes(t *testing.T) {
 	s.Close()
 	select {
 	case <-f.canceled:
-	case <-time.After(5 * time.Second):
+	case <-time.After(machine.Patience(5 * time.Second)):
 		t.Fatal("the server did not notice that its client left")
 	}
 	for range 100 {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"hupt/internal/machine"
 )
 
 // find is the socket with this inode among those that Dump gives.
@@ -125,7 +127,7 @@ func dial(t *testing.T, at netip.AddrPort) net.Conn {
 
 func await(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); !is(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(machine.Patience(5 * time.Second)); !is(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("never: %s", what)
 		}

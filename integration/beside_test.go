@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"hupt/internal/machine"
 )
 
 // TestDrainIdleBeside: thousands of clients keep a connection, ask now and
@@ -45,11 +47,13 @@ func TestDrainIdleBeside(t *testing.T) {
 				ours.add(askAtRandom(t, under, kept, within, func() {
 					under.deploy("v1")
 					manyConnections(under)
+					watch := machine.Begin()
 					gone := drained(t, i)
+					_, slower := watch.End()
 					t.Logf("the old version was gone %v after its quiesce", gone.Round(time.Millisecond))
 					// The grace begins with the end of the probation, and hupt
 					// looks from time to time.
-					if gone > grace+spread+2*time.Second {
+					if gone > grace+spread+time.Duration(float64(2*time.Second)*slower) {
 						t.Errorf("that is later than the grace, %v, and the spread, %v", grace, spread)
 					}
 					if cut := i.status().Cut; cut != 0 {

@@ -163,7 +163,7 @@ var onItsWay = regexp.MustCompile(`(?m)^State:\t[tT] |^(?:SigPnd|ShdPnd):\t0*[1-
 
 func mustFail(t *testing.T, i *instance) {
 	t.Helper()
-	if out, code := i.hupt("restart", "--timeout", "2s"); code == 0 {
+	if out, code := i.hupt("restart", "--timeout", readyLimit.String()); code == 0 {
 		t.Errorf("a restart to a bad version succeeds:\n%s", out)
 	}
 }

@@ -77,6 +77,7 @@ func run(m *testing.M) int {
 			return 1
 		}
 	}
+	defer tellCosts()
 	return m.Run()
 }
 
@@ -99,6 +100,16 @@ func binary(t testing.TB, name string) string {
 		t.Fatalf("%s was not built: %v", name, err)
 	}
 	return path
+}
+
+// commands is the hupt that is asked to restart, stop and so on: it starts faster
+// without the race detector, which looks at its code in cmd/hupt's own tests.
+func commands(t testing.TB) string {
+	t.Helper()
+	if path := filepath.Join(binDir, "hupt-client"); syscall.Access(path, 1) == nil {
+		return path
+	}
+	return binary(t, "hupt")
 }
 
 // debian names the package that has a program the tests need.

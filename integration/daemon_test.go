@@ -104,7 +104,7 @@ func TestDaemons(t *testing.T) {
 				}
 				run := begin(t, paced(s))
 				seen := newLineage(i)
-				for n := 1; n <= 3; n++ {
+				for n := 1; n <= few(3); n++ {
 					version := fmt.Sprintf("v%d", n)
 					s.deploy(version)
 					i.restart("--wait-drained")
@@ -209,7 +209,7 @@ func TestKillAll(t *testing.T) {
 	i := start(s)
 	run := begin(t, paced(s))
 	seen := newLineage(i)
-	for n := 1; n <= 6; n++ {
+	for n := 1; n <= max(4, few(6)); n++ {
 		version := fmt.Sprintf("v%d", n)
 		s.deploy(version)
 		pids := i.serving().PIDs

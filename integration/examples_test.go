@@ -23,7 +23,7 @@ import (
 // instances of this test alone.
 func shell(t *testing.T, dir, mark, script string, env ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, installed(t, "bash"), "-c", script)
 	cmd.Dir = dir

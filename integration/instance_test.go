@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -16,6 +17,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hupt/control"
+	"hupt/internal/machine"
 	"hupt/supervisor"
 )
 
@@ -110,6 +113,7 @@ func launchAt(t testing.TB, dir string, l launch) *instance {
 	i.pid = i.cmd.Process.Pid
 	go func() {
 		i.cmd.Wait()
+		charge(t.Name(), i.cmd)
 		close(i.ended)
 	}()
 	t.Cleanup(i.cleanup)
@@ -141,16 +145,14 @@ func (i *instance) cleanup() {
 }
 
 // left returns the processes of the instance that run, after a moment for
-// those that are just ending.
+// those that are just ending: none has to, of those that outlive hupt.
 func (i *instance) left() []int {
-	var pids []int
-	for range 40 {
-		if pids = marked(i.mark, i.pid, i.dir); len(pids) == 0 {
-			return nil
+	for end := time.Now().Add(machine.Patience(time.Second)); ; time.Sleep(25 * time.Millisecond) {
+		pids := marked(i.mark, i.pid, i.dir)
+		if len(pids) == 0 || i.orphans || time.Now().After(end) {
+			return pids
 		}
-		time.Sleep(25 * time.Millisecond)
 	}
-	return pids
 }
 
 // programs returns the processes of the instance other than hupt's own: hupt
@@ -210,7 +212,7 @@ func (i *instance) tail() string {
 // streams, and its exit code.
 func (i *instance) hupt(verb string, args ...string) (output string, code int) {
 	i.t.Helper()
-	return i.huptWithin(2*time.Minute, verb, args...)
+	return i.huptWithin(4*patience, verb, args...)
 }
 
 func (i *instance) huptWithin(d time.Duration, verb string, args ...string) (output string, code int) {
@@ -222,8 +224,9 @@ func (i *instance) huptWithin(d time.Duration, verb string, args ...string) (out
 		target, args = args, target
 	}
 	args = append(append([]string{verb, "--runtime-dir", i.runtime}, target...), args...)
-	cmd := exec.CommandContext(ctx, binary(i.t, "hupt"), args...)
+	cmd := exec.CommandContext(ctx, commands(i.t), args...)
 	out, err := cmd.CombinedOutput()
+	charge(i.t.Name(), cmd)
 	if ctx.Err() != nil {
 		i.t.Fatalf("hupt %s did not return within %v; it printed\n%s", strings.Join(args, " "), d, out)
 	}
@@ -258,18 +261,34 @@ func (i *instance) restartEvents(args ...string) (events []supervisor.Event) {
 	return events
 }
 
-// status asks for the instance's status.
+// status asks for the instance's status as hupt status does, but from here: it is
+// asked for so often that the start of a process for each would be most of what
+// many tests do. What the command makes of it is looked at elsewhere.
 func (i *instance) status() supervisor.Status {
 	i.t.Helper()
-	out, code := i.hupt("status", "--json")
-	if code != 0 {
-		i.t.Fatalf("hupt status: exit code %d\n%s", code, out)
+	// A client waits for some seconds only, which suit a usual machine.
+	for end := time.Now().Add(machine.Patience(time.Second)); ; {
+		status, err := i.look()
+		if err == nil {
+			return status
+		}
+		if !errors.Is(err, control.ErrNoAnswer) || time.Now().After(end) {
+			i.t.Fatalf("status: %v\n%s", err, i.tail())
+		}
 	}
-	s, err := parseStatus(out)
+}
+
+// look is status where the instance may not answer yet.
+func (i *instance) look() (supervisor.Status, error) {
+	found, err := control.Find(context.Background(), control.Dirs(i.runtime))
 	if err != nil {
-		i.t.Fatal(err)
+		return supervisor.Status{}, err
 	}
-	return s
+	one, err := control.Pick(found, fmt.Sprint(i.pid))
+	if err != nil {
+		return supervisor.Status{}, err
+	}
+	return one.Status, nil
 }
 
 func parseStatus(out string) (s supervisor.Status, err error) {

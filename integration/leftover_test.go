@@ -78,7 +78,7 @@ func endAll(pids []int) {
 	for _, pid := range pids {
 		unix.Kill(pid, unix.SIGKILL)
 	}
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		alive := false
 		for _, pid := range pids {
 			reap(pid)
@@ -107,9 +107,16 @@ func reapOrphans() {
 	const moment = 2 * time.Second
 	for before := []int(nil); ; time.Sleep(moment) {
 		now := zombies(os.Getpid())
+		var own map[int]bool // looked at after the zombies: who is among both is os/exec's
 		for _, pid := range now {
-			if slices.Contains(before, pid) {
-				reap(pid)
+			if !slices.Contains(before, pid) {
+				continue
+			}
+			if own == nil {
+				own = ownChildren()
+			}
+			if state, _ := statOf(pid); state == "Z" && !own[pid] {
+				unix.Wait4(pid, nil, unix.WNOHANG, nil)
 			}
 		}
 		before = now

@@ -6,6 +6,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"hupt/load"
 )
 
 // TestMarathon: three hundred restarts in a row under load. Whatever leaks by
@@ -18,6 +21,9 @@ func TestMarathon(t *testing.T) {
 	o := s.load()
 	o.Rate = 0 // what it is behind with would be more connections at once
 	o.Clients = 4
+	if small() {
+		o.Observe = func(load.Sample) { time.Sleep(20 * time.Millisecond) }
+	}
 	run := begin(t, o)
 	total := max(2*marathonSettled, scale(marathonRestarts))
 	var huptSizes, programSizes []size

@@ -34,7 +34,7 @@ func TestNetworkNamespace(t *testing.T) {
 	await(t, "both serve", both)
 	run := begin(t, paced(s))
 	seen := newLineage(i)
-	for n := 1; n <= 3; n++ {
+	for n := 1; n <= few(3); n++ {
 		version := fmt.Sprintf("v%d", n)
 		s.deploy(version)
 		adopted := 0

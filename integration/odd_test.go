@@ -24,12 +24,12 @@ func TestOddServers(t *testing.T) {
 			s := newSite(t, c("odd-"+model, "odd", "model="+model))
 			s.v.tag, s.v.check = bodyTag, checkBody
 			i := start(s)
-			for range 3 {
-				i.restart("--timeout", "10s")
+			for range few(3) {
+				i.restart("--timeout", (patience / 3).String())
 			}
 			run := begin(t, paced(s))
-			for range 5 {
-				i.restart("--timeout", "10s")
+			for range few(5) {
+				i.restart("--timeout", (patience / 3).String())
 			}
 			noneFailed(t, model, run.Stop())
 		})
@@ -45,7 +45,7 @@ func TestGivesUp(t *testing.T) {
 	i := start(s)
 	run := begin(t, paced(s))
 	bad := filepath.Join(s.dir, "bad")
-	for range 3 {
+	for range few(3) {
 		if err := os.WriteFile(bad, nil, 0o644); err != nil {
 			t.Fatal(err)
 		}

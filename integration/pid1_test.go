@@ -23,7 +23,7 @@ func TestReapsOrphans(t *testing.T) {
 	s := newSite(t, named("c-threads"))
 	i := launchAt(t, s.dir, launch{argv: append([]string{"/bin/sh", "-c", strangers, "sh"}, s.argv()...)})
 	s.awaitAnswer()
-	for n := 1; n <= 3; n++ {
+	for n := 1; n <= few(3); n++ {
 		s.deploy(fmt.Sprintf("v%d", n))
 		i.restart("--wait-drained")
 	}
@@ -55,7 +55,7 @@ func TestPID1(t *testing.T) {
 		t.Fatalf("hupt's pids are %q: it is not pid 1", ns)
 	}
 	run := begin(t, paced(s))
-	for n := 1; n <= 5; n++ {
+	for n := 1; n <= few(5); n++ {
 		version := fmt.Sprintf("v%d", n)
 		s.deploy(version)
 		// By signal: hupt restart is outside, where pids have other numbers.

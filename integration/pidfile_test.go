@@ -43,7 +43,7 @@ func TestPidfile(t *testing.T) {
 		}
 	}
 	right("at the start")
-	for n := 1; n <= 3; n++ {
+	for n := 1; n <= few(3); n++ {
 		version := fmt.Sprintf("v%d", n)
 		s.deploy(version)
 		i.restart("--wait-drained")

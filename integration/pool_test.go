@@ -163,7 +163,7 @@ func TestPoolBadVersion(t *testing.T) {
 	before := i.serve(3)
 	s.deployBad("dies:100")
 	for _, flag := range []string{"--rolling", "--no-rolling"} {
-		out, code := i.hupt("restart", flag, "--timeout", "5s")
+		out, code := i.hupt("restart", flag, "--timeout", (2 * readyLimit).String())
 		tried := strings.Count(out, "starting process")
 		want := 3
 		if flag == "--rolling" {
@@ -211,18 +211,17 @@ func TestSharedPort(t *testing.T) {
 	other.port = s.port
 	two := launchAt(t, other.dir, launch{flags: []string{"--multi=1"}, argv: other.argv(), env: other.env()})
 	await(t, "the second one serves", func() bool {
-		out, code := two.hupt("status", "--json")
-		st, err := parseStatus(out)
-		return code == 0 && err == nil && len(st.Generations) == 1 && len(st.Generations[0].Sockets) == 1
+		st, err := two.look()
+		return err == nil && len(st.Generations) == 1 && len(st.Generations[0].Sockets) == 1
 	})
 	run := begin(t, paced(s))
-	for n := range 3 {
+	for n := range few(3) {
 		s.deploy(fmt.Sprintf("v%d", n+1))
 		other.deploy(fmt.Sprintf("v%d", n+1))
 		one.restart("--wait-drained")
 		two.restart("--wait-drained")
 	}
-	one.versions(s, []int{one.serving().PID, two.serving().PID}, "v3")
+	one.versions(s, []int{one.serving().PID, two.serving().PID}, fmt.Sprintf("v%d", few(3)))
 	noneFailed(t, "two instances on one port", run.Stop())
 }
 

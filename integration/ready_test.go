@@ -110,7 +110,7 @@ func TestReadyHTTP(t *testing.T) {
 		t.Parallel()
 		s := newSite(t, named("go"))
 		i := start(s, "--ready", fmt.Sprintf("http://127.0.0.1:%d/", slowBackend(t)))
-		out, code := i.hupt("restart", "--timeout", "10s")
+		out, code := i.hupt("restart", "--timeout", (2 * readyLimit).String())
 		if code != 1 || !strings.Contains(out, "not by a process of the new version") {
 			t.Errorf("exit code %d\n%s", code, out)
 		}

@@ -146,7 +146,7 @@ type talk struct {
 
 // talk asks for responses, some of them several at once, and compares.
 func (k *talk) talk(n int) error {
-	k.conn.SetDeadline(time.Now().Add(2 * time.Minute))
+	k.conn.SetDeadline(time.Now().Add(4 * patience))
 	if len(k.asked) > 0 {
 		if err := k.check(0); err != nil {
 			return err

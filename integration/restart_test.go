@@ -32,7 +32,7 @@ func restartUnderLoad(t *testing.T, s *site, flags ...string) {
 	run := begin(t, s.load())
 	seen := newLineage(i)
 	for n := 1; n <= restarts; n++ {
-		awaitRequests(t, run, s.v.total()*n/(restarts+1), 2*time.Minute)
+		awaitRequests(t, run, s.v.total()*n/(restarts+1), 4*patience)
 		version := fmt.Sprintf("v%d", n)
 		s.deploy(version)
 		run.SetPhase(version)
@@ -40,7 +40,7 @@ func restartUnderLoad(t *testing.T, s *site, flags ...string) {
 		run.SetPhase("")
 		seen.isNew(s, version)
 	}
-	awaitRequests(t, run, s.v.total(), 2*time.Minute)
+	awaitRequests(t, run, s.v.total(), 4*patience)
 	r := run.Stop()
 	noneFailed(t, fmt.Sprintf("%s, %d restarts", s.v.name, restarts), r)
 	if status := i.status(); status.Restarts != restarts || status.Rollbacks != 0 || status.Cut != 0 {
@@ -157,15 +157,15 @@ func TestRestartKeepAlive(t *testing.T) {
 	}
 }
 
-// restartKept restarts three times under clients on kept connections, none of
+// restartKept restarts three times, twice in a small suite, under clients on kept connections, none of
 // which fails, and looks at each version.
 func restartKept(i *instance, s *site, look func(version string)) {
 	i.t.Helper()
 	o := s.load()
 	o.Kind = load.KeepAlive
 	run := begin(i.t, o)
-	for n := 1; n <= 3; n++ {
-		awaitRequests(i.t, run, 500*n, patience)
+	for n := 1; n <= few(3); n++ {
+		awaitRequests(i.t, run, max(50, scale(500))*n, patience)
 		version := fmt.Sprintf("v%d", n)
 		s.deploy(version)
 		i.restart()

@@ -109,7 +109,7 @@ func TestGroupFails(t *testing.T) {
 					t.Fatal(err)
 				}
 				s.setWorkers([]int{8, 1, 3}[n%3])
-				if out, code := i.hupt("restart", "--timeout", "3s"); code != 1 {
+				if out, code := i.hupt("restart", "--timeout", readyLimit.String()); code != 1 {
 					t.Errorf("exit code %d: %s", code, out)
 				}
 				os.Remove(bad)

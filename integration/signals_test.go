@@ -81,7 +81,7 @@ func TestHangupWithoutHandler(t *testing.T) {
 	s := newSite(t, named("c-epoll-edge"))
 	i := start(s)
 	run := begin(t, paced(s))
-	for n := 1; n <= 5; n++ {
+	for n := 1; n <= few(5); n++ {
 		unix.Kill(i.serving().PID, unix.SIGHUP)
 		await(t, "a restart", func() bool { return i.status().Restarts == n })
 	}

@@ -172,7 +172,7 @@ func (s *site) load() load.Options {
 		o.Raw = s.v.raw
 	}
 	if small() {
-		o.Rate = 250
+		o.Rate = 100
 	}
 	switch {
 	case s.socket != "":
@@ -198,7 +198,7 @@ func (s *site) slow(ms int) load.Options {
 // answer asks once, on a new connection, and returns who answered.
 func (s *site) answer() (tag, error) {
 	o := s.load()
-	o.Clients, o.Requests, o.Timeout = 1, 1, 5*time.Second
+	o.Clients, o.Requests, o.Timeout = 1, 1, patience/4
 	run, err := load.Start(context.Background(), o)
 	if err != nil {
 		return tag{}, err

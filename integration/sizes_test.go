@@ -4,6 +4,8 @@ import (
 	"os"
 	"strconv"
 	"time"
+
+	"hupt/internal/machine"
 )
 
 // How heavy the suite is. HUPT_SCALE=4 makes a quarter of the requests and of
@@ -17,15 +19,24 @@ const (
 	marathonRestarts  = 300
 	marathonSettled   = 20 // by then memory and descriptors must have settled
 	stopsRequests     = 100_000
-	startupSleep      = 3 * time.Second
 	unixRestarts      = 5      // of each server on a Unix socket
 	knockRestarts     = 50     // while somebody connects in a tight loop
 	knocks            = 10_000 // at least
 )
 
+// startupSleep is how long a slow version takes to start: much longer than a
+// request takes on this machine.
+var startupSleep = min(machine.Patience(3*time.Second), 8*time.Second).Round(time.Millisecond)
+
+// readyLimit is a limit for a version that must not be let in: enough for one that
+// fails by itself, and waited for in full where it hangs.
+var readyLimit = min(machine.Patience(2*time.Second), 8*time.Second).Round(time.Millisecond)
+
 // patience is how long anything that should happen at once may take on a
-// machine that is busy with other things.
-const patience = 30 * time.Second
+// machine that is busy with other things, more on one that is slow. It matters
+// to who fails, only, so it is long. What is about time itself is not judged by
+// it, but beside something bare, or by a machine.Watch.
+var patience = machine.Patience(time.Minute)
 
 // scale divides n as HUPT_SCALE asks.
 func scale(n int) int {

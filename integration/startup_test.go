@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"hupt/internal/machine"
 	"hupt/load"
 )
 
@@ -14,12 +15,13 @@ import (
 // anything, wherever it spends them. The load is an open loop: a request that
 // waits shows its whole wait, and so do those that fall due behind it.
 func TestSlowStartup(t *testing.T) {
+	millis := startupSleep.Milliseconds()
 	for _, c := range []struct{ name, victim, arg string }{
 		{"go before bind", "go", "-startup=" + startupSleep.String()},
 		{"go between listen and accept", "go", "-listening=" + startupSleep.String()},
-		{"c-threads before bind", "c-threads", "startup=3000"},
-		{"c-threads between listen and accept", "c-threads", "listening=3000"},
-		{"c-epoll between listen and wait", "c-epoll-level", "listening=3000"},
+		{"c-threads before bind", "c-threads", fmt.Sprint("startup=", millis)},
+		{"c-threads between listen and accept", "c-threads", fmt.Sprint("listening=", millis)},
+		{"c-epoll between listen and wait", "c-epoll-level", fmt.Sprint("listening=", millis)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -31,41 +33,63 @@ func TestSlowStartup(t *testing.T) {
 			control := newSite(t, named(c.victim))
 			launchAt(t, control.dir, launch{bare: true, argv: control.argv()})
 			control.awaitAnswer()
-			var samples, bare sampler
-			run := begin(t, observed(s, &samples))
-			other := begin(t, observed(control, &bare))
-			apart := other.Began().Sub(run.Began())
-			time.Sleep(startupSleep)
-
-			s.deploy("v1")
-			from := time.Since(run.Began())
-			i.restart()
-			until := time.Since(run.Began())
-			newLineage(i).isNew(s, "v1")
-			if took := until - from; took < startupSleep {
-				t.Errorf("the restart took %v: the new version served before it was up", took)
-			}
-			noneFailed(t, c.name, run.Stop())
-
-			noneFailed(t, c.name+", the bare server", other.Stop())
-			quiet := samples.between(0, from)
-			during := samples.between(from, from+startupSleep)
-			whole := samples.between(from, until)
-			beside := bare.between(from-apart, until-apart)
-			t.Logf("p50/p99/max without a restart %v, during the startup %v, of the whole restart %v; of a bare server meanwhile %v",
-				quiet, during, whole, beside)
-			if beside.p99 > time.Second {
-				t.Errorf("this machine is too busy to tell: p99 of a bare server is %v", beside.p99)
-			}
-			// A request that waits for a starting server waits for seconds.
-			if limit := 2*max(quiet.p99, beside.p99) + 20*time.Millisecond; during.p99 > limit {
-				t.Errorf("p99 was %v during the startup, more than %v", during.p99, limit)
-			}
-			if limit := max(quiet.max, beside.max) + 300*time.Millisecond; whole.max > limit {
-				t.Errorf("a request took %v during the restart, more than %v", whole.max, limit)
+			// Where the bare one is so late that nothing can be told, it is looked
+			// again: that passes.
+			for n := 1; !slowStartup(t, i, s, control, fmt.Sprintf("v%d", n)); n++ {
+				if n == 5 {
+					t.Fatalf("%d times this machine was too busy to tell a request that waits for a starting server from others", n)
+				}
 			}
 		})
 	}
+}
+
+// slowStartup restarts once, and reports whether it could be judged.
+func slowStartup(t *testing.T, i *instance, s, control *site, version string) bool {
+	t.Helper()
+	var samples, bare sampler
+	run := begin(t, observed(s, &samples))
+	other := begin(t, observed(control, &bare))
+	apart := other.Began().Sub(run.Began())
+	time.Sleep(3 * time.Second)
+
+	s.deploy(version)
+	watch := machine.Begin()
+	from := time.Since(run.Began())
+	i.restart()
+	until := time.Since(run.Began())
+	late, slower := watch.End()
+	newLineage(i).isNew(s, version)
+	if took := until - from; took < startupSleep {
+		t.Errorf("the restart took %v: the new version served before it was up", took)
+	}
+	noneFailed(t, "a slow startup", run.Stop())
+
+	noneFailed(t, "the bare server", other.Stop())
+	quiet := samples.between(0, from)
+	during := samples.between(from, from+startupSleep)
+	whole := samples.between(from, until)
+	beside := bare.between(from-apart, until-apart)
+	t.Logf("p50/p99/max without a restart %v, during the startup %v, of the whole restart %v; of a bare server meanwhile %v; a request on the loopback took up to %v",
+		quiet, during, whole, beside, late)
+	// A request that waits for a starting server waits for seconds: half of those
+	// that are due meanwhile for more than half of its time.
+	judge := func(what string, got, quiet, beside time.Duration) bool {
+		limit := 2*max(quiet, beside) + 20*time.Millisecond
+		if limit > startupSleep/2 {
+			return false
+		}
+		if got > limit {
+			t.Errorf("%s was %v during the startup, more than %v", what, got, limit)
+		}
+		return true
+	}
+	p50 := judge("p50", during.p50, quiet.p50, beside.p50)
+	p99 := judge("p99", during.p99, quiet.p99, beside.p99)
+	if limit := max(quiet.max, beside.max) + time.Duration(float64(300*time.Millisecond)*slower); p99 && whole.max > limit {
+		t.Errorf("a request took %v during the restart, more than %v", whole.max, limit)
+	}
+	return p50
 }
 
 // observed is an open loop of which every request is kept.

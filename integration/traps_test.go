@@ -1,12 +1,14 @@
 package integration
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"strings"
 	"testing"
-	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // trapRestarts is enough for a race of tenths to be hit.
@@ -155,11 +157,11 @@ func TestNewPorts(t *testing.T) {
 	noneFailed(t, "the port that stays", run.Stop())
 	comes.awaitAnswer()
 	await(t, "the port that was given up is closed", func() bool {
-		conn, err := net.DialTimeout("tcp", goes.address(), time.Second)
+		conn, err := net.DialTimeout("tcp", goes.address(), patience)
 		if err == nil {
 			conn.Close()
 		}
-		return err != nil
+		return errors.Is(err, unix.ECONNREFUSED)
 	})
 	stays.install(script(goes.port), 0o755)
 	i.restart("--wait-drained")

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"hupt/internal/machine"
 )
 
 // datagrams is a load of datagrams, each of which is to be answered once.
@@ -39,9 +41,10 @@ const (
 	// once. The kernel's queue has room for some 250 small ones by default, so a
 	// server that stands still for a moment on a busy machine loses none by that.
 	datagramWindow = 20
-	// datagramGivenUp is when one is taken for lost.
-	datagramGivenUp = 5 * time.Second
 )
+
+// datagramGivenUp is when one is taken for lost.
+var datagramGivenUp = machine.Patience(5 * time.Second)
 
 // sendDatagrams sends rate a second in all to address until stopped.
 func sendDatagrams(t testing.TB, address string, rate int) *datagrams {
@@ -214,7 +217,7 @@ func askDatagram(address string) (tag, error) {
 		return tag{}, err
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(5 * time.Second))
+	conn.SetDeadline(time.Now().Add(patience))
 	if _, err := conn.Write([]byte("datagram 0")); err != nil {
 		return tag{}, err
 	}

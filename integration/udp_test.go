@@ -49,7 +49,7 @@ func (s *site) awaitDatagram() (who tag) {
 const datagramRestarts = 20
 
 // datagramRate is 5,000 a second, and fewer in the smallest suites.
-var datagramRate = min(5000, max(1000, scale(100_000)))
+var datagramRate = min(5000, max(500, scale(100_000)))
 
 // TestDatagrams: at 5,000 datagrams a second, each is answered, once, whoever
 // serves; and after each restart it is the new version that does.
@@ -146,7 +146,7 @@ func TestDatagramBad(t *testing.T) {
 	d := sendDatagrams(t, s.address(), datagramRate)
 	for n, how := range []string{"exit", "hang"} {
 		s.deployBad(how)
-		if out, code := i.hupt("restart", "--timeout", "2s"); code != 1 {
+		if out, code := i.hupt("restart", "--timeout", readyLimit.String()); code != 1 {
 			t.Errorf("%s: exit code %d: %s", how, code, out)
 		}
 		version := fmt.Sprintf("v%d", n+1)
@@ -196,24 +196,20 @@ func TestDatagramsElsewhere(t *testing.T) {
 			i := launchAt(t, s.dir, l)
 			if how == "port 0" {
 				await(t, "it is bound", func() bool {
-					out, code := i.hupt("status", "--json")
-					if code != 0 {
-						return false // too early
-					}
-					status, err := parseStatus(out)
+					status, err := i.look()
 					if err != nil || len(status.Generations) == 0 || len(status.Generations[0].Sockets) == 0 {
-						return false
+						return false // too early
 					}
 					address = status.Generations[0].Sockets[0].Address
 					return true
 				})
 			}
 			await(t, "it answers", func() bool { _, err := askDatagram(address); return err == nil })
-			d := sendDatagrams(t, address, 1000)
+			d := sendDatagrams(t, address, min(1000, datagramRate))
 			for n := 1; n <= 3; n++ {
 				version := fmt.Sprintf("v%d", n)
 				s.deploy(version)
-				i.restart("--timeout", "20s")
+				i.restart("--timeout", (patience / 2).String())
 				if who, err := askDatagram(address); err != nil || who.version != version {
 					t.Errorf("after the restart to %s, %s answers: %v", version, who.version, err)
 				}

@@ -42,7 +42,7 @@ func restartsUnder(t *testing.T, s *site, i *instance, n int) {
 		i.restart("--wait-drained")
 		run.SetPhase("")
 		seen.isNew(s, version)
-		awaitRequests(t, run, int(run.made.Load())+clients, time.Minute)
+		awaitRequests(t, run, int(run.made.Load())+clients, 2*patience)
 	}
 	noneFailed(t, fmt.Sprintf("%s on %s, %d restarts", s.v.name, s.socket, n), run.Stop())
 	if status := i.status(); status.Restarts != n || status.Rollbacks != 0 || status.Cut != 0 {

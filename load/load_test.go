@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"hupt/internal/machine"
 )
 
 // raw is a server that gives each connection to handle, which must not close it.
@@ -202,7 +204,7 @@ func TestClasses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			res := start(t, Options{Address: raw(t, tt.handle), Kind: tt.kind, Clients: 2, Requests: 6,
-				Hold: 20 * time.Millisecond, Timeout: 150 * time.Millisecond,
+				Hold: 20 * time.Millisecond, Timeout: machine.Patience(150 * time.Millisecond),
 				Check: func(status int, body []byte) error {
 					if status != 200 || string(body) != "hello" {
 						return errors.New("not hello")

@@ -46,6 +46,7 @@ frontend front
 func TestGoodServers(t *testing.T) {
 	for name, s := range goodServers {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			o := zoo(t, "good", "")
 			dir := o.Command[3]
 			_, port, _ := strings.Cut(o.Command[2], ":")

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"hupt/internal/machine"
 )
 
 func TestParseInet(t *testing.T) {
@@ -79,7 +81,7 @@ func TestListening(t *testing.T) {
 		}
 	}()
 	target := Target{Socket: Socket{Network: "tcp4", Address: l4.Addr().String()}, Dial: l4.Addr().String()}
-	who := holder(target, func() []int { return []int{os.Getpid()} }, time.Second)
+	who := holder(target, func() []int { return []int{os.Getpid()} }, machine.Patience(time.Second))
 	if !slices.Contains(who, os.Getpid()) {
 		t.Errorf("held by %v, not %d", who, os.Getpid())
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"hupt/internal/machine"
 )
 
 // hupts's own failures have codes that a program may use, too: what counts is
@@ -85,7 +87,7 @@ func TestTail(t *testing.T) {
 	}
 	w.WriteString("no end")
 	w.Close()
-	tail.wait(5 * time.Second)
+	tail.wait(machine.Patience(5 * time.Second))
 	got := tail.last(10)
 	if len(got) != 3 || got[0] != "t·[31mhree" || got[1] != "f·our" || got[2] != "no end" {
 		t.Errorf("%q", got)

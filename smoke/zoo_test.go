@@ -11,10 +11,16 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"hupt/internal/machine"
 )
 
-// binaries builds hupt and the zoo, once.
+// binaries returns where hupt and the zoo are: HUPT_BIN, if they were built there
+// before, or a directory in which they are built, once.
 var binaries = sync.OnceValues(func() (string, error) {
+	if dir := os.Getenv("HUPT_BIN"); dir != "" {
+		return dir, nil
+	}
 	dir, err := os.MkdirTemp("", "hupt-zoo-")
 	if err != nil {
 		return "", err
@@ -28,7 +34,7 @@ var binaries = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if dir, _ := binaries(); dir != "" {
+	if dir, _ := binaries(); dir != "" && dir != os.Getenv("HUPT_BIN") {
 		os.RemoveAll(dir)
 	}
 	os.Exit(code)
@@ -50,7 +56,8 @@ func zoo(t *testing.T, kind, address string) Options {
 		}
 	}
 	return Options{Hupt: filepath.Join(dir, "hupt"), Command: []string{filepath.Join(dir, "zoo"), kind, address, t.TempDir()},
-		Duration: 2 * time.Second, Restarts: 2, Every: 400 * time.Millisecond}
+		Duration: 2 * time.Second, Restarts: 2, Every: 400 * time.Millisecond,
+		ReadyTimeout: machine.Patience(10 * time.Second), StopTimeout: min(machine.Patience(3*time.Second), 10*time.Second)}
 }
 
 func run(t *testing.T, o Options) *Report {
@@ -80,7 +87,7 @@ func v6() string {
 // Each server of the zoo is caught by the check that is made for it, and by no
 // other.
 func TestZoo(t *testing.T) {
-	soon := func(o *Options) { o.ReadyTimeout = 4 * time.Second }
+	soon := func(o *Options) { o.ReadyTimeout = min(machine.Patience(4*time.Second), 15*time.Second) }
 	for kind, tt := range map[string]struct {
 		change  func(o *Options)
 		outcome Outcome
@@ -127,15 +134,25 @@ func TestZoo(t *testing.T) {
 			}
 			t.Parallel()
 			r := run(t, o)
-			// A machine that is late by itself can't tell what restarts cost.
-			busy := false
-			if c, _ := r.Check("latency"); c.Status == Note {
-				if busy = true; kind == "slow" {
-					t.Skip("the machine is too busy for latencies to mean anything: ", c.Figure)
-				}
+			latency, _ := r.Check("latency")
+			for n := 0; kind == "slow" && latency.Status == Pass && strings.Contains(latency.Figure, "the machine is busy") && n < 5; n++ {
+				// Limits that follow a machine which is late by itself may be beyond
+				// what is to be seen. That passes.
+				r = run(t, o)
+				latency, _ = r.Check("latency")
 			}
-			if r.Outcome != tt.outcome || !strings.Contains(r.Reason, tt.reason) {
-				t.Errorf("%v (%s), want %v", r.Outcome, r.Reason, tt.outcome)
+			// On such a machine, what is beyond them is told all the same, and not
+			// taken for a failure.
+			busy := latency.Status == Note
+			if busy && (len(latency.Detail) != 1 || !strings.Contains(latency.Detail[0], ", limit ") || !strings.Contains(latency.Detail[0], "too busy to tell")) {
+				t.Errorf("a note of latencies that does not say why: %s %q", latency.Figure, latency.Detail)
+			}
+			outcome := tt.outcome
+			if busy && kind == "slow" {
+				outcome = Passed
+			}
+			if r.Outcome != outcome || !strings.Contains(r.Reason, tt.reason) {
+				t.Errorf("%v (%s), want %v", r.Outcome, r.Reason, outcome)
 			}
 			if r.Outcome == Died || r.Outcome == NeverReady {
 				return // the other checks had nothing to see

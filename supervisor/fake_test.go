@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hupt/generation"
+	"hupt/internal/machine"
 	"hupt/stage2"
 	"hupt/tracer"
 )
@@ -78,7 +79,7 @@ func (f *fakeTracer) lives(n int) *tracer.Generation {
 
 // gen waits until generation n was launched.
 func (f *fakeTracer) gen(n int) *tracer.Generation {
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(machine.Patience(10 * time.Second)); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if g := f.lives(n); g != nil {
 			return g
 		}
@@ -310,7 +311,7 @@ func (r *run) stop() {
 // await waits until the reporter is told an event of this kind.
 func (r *run) await(kind EventKind) Event {
 	r.t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(machine.Patience(10 * time.Second))
 	for {
 		select {
 		case e := <-r.told:
@@ -343,7 +344,7 @@ func (r *run) finish() (int, error) {
 	r.t.Helper()
 	select {
 	case <-r.end:
-	case <-time.After(10 * time.Second):
+	case <-time.After(machine.Patience(10 * time.Second)):
 		r.t.Fatalf("it does not end; asked of the tracer: %s", r.fakeTracer.done())
 	}
 	return r.code, r.err
@@ -352,7 +353,7 @@ func (r *run) finish() (int, error) {
 // asked waits until the tracer was asked all of these, in this order.
 func (r *run) asked(want ...string) {
 	r.t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(machine.Patience(10 * time.Second)); ; time.Sleep(time.Millisecond) {
 		got := strings.Split(r.fakeTracer.done(), "; ")
 		rest := want
 		for _, g := range got {
@@ -381,7 +382,7 @@ func (r *run) never(what string) {
 func (r *run) kinds(events <-chan Event) string {
 	r.t.Helper()
 	var out []string
-	for deadline := time.After(10 * time.Second); ; {
+	for deadline := time.After(machine.Patience(10 * time.Second)); ; {
 		select {
 		case e, ok := <-events:
 			if !ok {

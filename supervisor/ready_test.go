@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"hupt/internal/machine"
 )
 
 // notifySocket is where generation n is to say that it is ready.
@@ -50,7 +52,7 @@ func newService(t *testing.T) *service {
 func (s *service) wants(want string) {
 	s.t.Helper()
 	b := make([]byte, 4096)
-	s.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	s.conn.SetReadDeadline(time.Now().Add(machine.Patience(10 * time.Second)))
 	n, err := s.conn.Read(b)
 	if err != nil {
 		s.t.Fatalf("systemd is never told %q: %v", want, err)
@@ -167,7 +169,7 @@ func TestReadyCommand(t *testing.T) {
 	r.await(EventServing)
 	os.Remove(file)
 	os.Remove(dir + "/asked")
-	events, _, err := r.Restart(RestartOptions{ReadyTimeout: time.Second})
+	events, _, err := r.Restart(RestartOptions{ReadyTimeout: machine.Patience(time.Second)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,11 +194,11 @@ func TestHelper(t *testing.T) {
 	pidfile := filepath.Join(t.TempDir(), "pid")
 	began := time.Now()
 	err := r.Supervisor.run(helper{command: "sleep 100 & echo $! > " + pidfile + "; sleep 100", program: p, limit: 200 * time.Millisecond})
-	if err == nil || !strings.Contains(err.Error(), "was killed: it took more than 200ms") || time.Since(began) > 10*time.Second {
+	if err == nil || !strings.Contains(err.Error(), "was killed: it took more than 200ms") || time.Since(began) > 90*time.Second {
 		t.Errorf("%v after %v", err, time.Since(began))
 	}
 	pid := readPid(pidfile)
-	for range 500 {
+	for end := time.Now().Add(machine.Patience(5 * time.Second)); time.Now().Before(end); {
 		if unix.Kill(pid, 0) != nil || strings.Contains(content("/proc/"+itoa(pid)+"/stat"), ") Z ") {
 			break
 		}
@@ -207,8 +209,8 @@ func TestHelper(t *testing.T) {
 	}
 	// One that leaves something behind is not waited for.
 	began = time.Now()
-	err = r.Supervisor.run(helper{command: "sleep 2 & pwd; exit 4", program: p, limit: time.Minute, what: "x"})
-	if err == nil || err.Error() != "exited with status 4" || time.Since(began) > 1900*time.Millisecond {
+	err = r.Supervisor.run(helper{command: "sleep 30 & pwd; exit 4", program: p, limit: time.Minute, what: "x"})
+	if err == nil || err.Error() != "exited with status 4" || time.Since(began) > 29*time.Second {
 		t.Errorf("%v after %v", err, time.Since(began))
 	}
 	if e := r.await(EventOutput); e.Source != "x" || e.Reason != "/tmp" {

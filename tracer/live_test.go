@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hupt/internal/machine"
 	"hupt/stage2"
 )
 
@@ -75,7 +76,7 @@ func (l *live) mustLaunch(script string) *Generation {
 // await waits for a note that is wanted.
 func (l *live) await(what string, wanted func(Note) bool) Note {
 	l.t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(machine.Patience(10 * time.Second))
 	for {
 		for i, n := range l.notes {
 			if wanted(n) {
@@ -100,7 +101,7 @@ func (l *live) awaitEnd(g *Generation) Note {
 
 func (l *live) awaitPids(g *Generation, want int) []int {
 	l.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(machine.Patience(10 * time.Second)); ; time.Sleep(time.Millisecond) {
 		if pids := l.Pids(g); len(pids) == want {
 			return pids
 		} else if time.Now().After(deadline) {
@@ -219,7 +220,7 @@ func TestDoorbell(t *testing.T) {
 	go func() { l.Kill(g); close(done) }()
 	select {
 	case <-done:
-	case <-time.After(10 * time.Second):
+	case <-time.After(machine.Patience(10 * time.Second)):
 		t.Fatal("a call was not heard")
 	}
 	l.awaitEnd(g)

@@ -14,6 +14,7 @@ import (
 
 	"hupt/control"
 	"hupt/doctor"
+	"hupt/internal/machine"
 	"hupt/stage2"
 )
 
@@ -86,7 +87,7 @@ func await(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) > 1 {
 		dir = args[1]
 	}
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(machine.Patience(10 * time.Second)); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		found, _ := control.Find(context.Background(), control.Dirs(dir))
 		answering := 0
 		for _, i := range found {

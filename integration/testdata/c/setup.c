@@ -99,7 +99,9 @@ int main(int argc, char **argv) {
 	limit(RLIMIT_CORE, 0, 4096);
 	limit(RLIMIT_MEMLOCK, 12288, 65536);
 	limit(RLIMIT_FSIZE, 1 << 30, RLIM_INFINITY);
-	if (setpriority(PRIO_PROCESS, 0, 3) < 0) die("setpriority");
+	// Whoever runs the tests may be nicer already, and only root can take that back.
+	int nice_now = getpriority(PRIO_PROCESS, 0);
+	if (setpriority(PRIO_PROCESS, 0, nice_now < 3 ? 3 : nice_now) < 0) die("setpriority");
 	struct sched_param batch = {0};
 	sched_setscheduler(0, SCHED_BATCH, &batch);
 	cpu_set_t one;
