@@ -231,6 +231,7 @@ func (s *Supervisor) Run() (exitCode int, err error) {
 	var sigs <-chan os.Signal
 	if s.member == nil { // else the pool gets them
 		sigs = catch(s.signals)
+		lastResort(s.signals, s.tracer, s.done)
 	}
 	s.step(s.wanted(s.program, StartFirst, 0))
 	for !s.ended {

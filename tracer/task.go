@@ -35,6 +35,9 @@ type task struct {
 	// with; nil: none.
 	short *short
 
+	// left: a call that hupt makes in it does not end; nil: there is none.
+	left *injection
+
 	// listening: it is in a group-stop, resumed by PTRACE_LISTEN.
 	listening bool
 }
