@@ -34,12 +34,10 @@ func lastResort(inherited stage2.Signals, tracer any, done <-chan struct{}) {
 	}
 	go func() {
 		defer signal.Stop(c)
-		var asked syscall.Signal
 		var look <-chan time.Time
 		for {
 			select {
-			case sig := <-c:
-				asked = sig.(syscall.Signal)
+			case <-c:
 				if look == nil {
 					ticker := time.NewTicker(500 * time.Millisecond)
 					defer ticker.Stop()
@@ -49,7 +47,12 @@ func lastResort(inherited stage2.Signals, tracer any, done <-chan struct{}) {
 				if t.StandsStill() {
 					fmt.Fprintf(os.Stderr, "hupt: asked to end while the tracer stands still: the program is killed\n")
 					t.KillTraced()
-					os.Exit(128 + int(asked))
+					select {
+					case <-done: // what the tracer hung on was the program's, and has gone with it
+						return
+					case <-time.After(2 * time.Second):
+						os.Exit(128 + int(unix.SIGKILL)) // as it ended
+					}
 				}
 			case <-done:
 				return

@@ -71,7 +71,7 @@ func (t *Tracer) onBind(k *task, si syscallInfo) {
 	}
 	// Only now: whoever shared it may just have closed it.
 	orphans, whole := t.orphansOf(k, fd, want)
-	if take(t.keptFor(k, orphans, whole)) {
+	if take(t.keptFor(k, fd, orphans, whole)) {
 		return
 	}
 	if datagram {
@@ -134,14 +134,14 @@ func (t *Tracer) offerFor(k *task, fd int, at Name) *offer {
 	}
 	closeDuplicate(local)
 	for _, o := range g.offers {
-		if !o.taken && o.held.matches(want) && t.mayHave(k, o.held) {
+		if !o.taken && o.held.matches(want) && t.mayHave(k, fd, o.held) {
 			return o
 		}
 	}
 	// A program that closed what it adopted and binds it anew, as some do when
 	// they read their configuration again, finds the port busy: hupt holds it.
 	for _, o := range g.offers {
-		if o.taken && o.held.matches(want) && !g.has(o.held.Inode) && t.mayHave(k, o.held) {
+		if o.taken && o.held.matches(want) && !g.has(o.held.Inode) && t.mayHave(k, fd, o.held) {
 			return o
 		}
 	}

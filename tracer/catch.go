@@ -85,8 +85,8 @@ func (t *Tracer) Merge(have, more []*Held) (held []*Held) {
 // keptFor is what a bind to want gets of the orphans: a socket that g, or whoever
 // shared it, closed and binds again, as when a program reads its configuration
 // anew. Who waits in its queue is not cut.
-func (t *Tracer) keptFor(k *task, orphans []*Held, want Name) *offer {
-	n := slices.IndexFunc(orphans, func(h *Held) bool { return h.matches(want) && t.mayHave(k, h) })
+func (t *Tracer) keptFor(k *task, fd int, orphans []*Held, want Name) *offer {
+	n := slices.IndexFunc(orphans, func(h *Held) bool { return h.matches(want) && t.mayShare(k, fd, h) })
 	if n < 0 {
 		return nil
 	}
@@ -94,9 +94,9 @@ func (t *Tracer) keptFor(k *task, orphans []*Held, want Name) *offer {
 }
 
 // keptAt is keptFor for a bind to a path.
-func (t *Tracer) keptAt(k *task, at lookup, kind Name) *offer {
+func (t *Tracer) keptAt(k *task, fd int, at lookup, kind Name) *offer {
 	g := k.proc.gen
-	orphans := t.orphans(g, func(h *Held) bool { return h.matchesAt(at, kind) && t.mayHave(k, h) })
+	orphans := t.orphans(g, func(h *Held) bool { return h.matchesAt(at, kind) && t.mayShare(k, fd, h) })
 	if len(orphans) == 0 {
 		return nil
 	}

@@ -12,14 +12,28 @@ import (
 // A program's processes need not have the same rights: a master is root, its
 // workers are not. A bind gets a held socket only if its task could have bound
 // that itself. The kernel's rule for who may share an address (SO_REUSEPORT,
-// socket(7)) is the owner's effective user id; and a port below
-// ip_unprivileged_port_start (ip(7)) wants CAP_NET_BIND_SERVICE. Whoever may
-// become the owner (CAP_SETUID) could have made the socket as that. All others'
-// binds are made as they are.
+// socket(7)) is that both sockets are of one owner, which is the effective user id
+// of whoever made them; so a program may drop its rights before its bind. A port
+// below ip_unprivileged_port_start (ip(7)) wants CAP_NET_BIND_SERVICE. Whoever may
+// become the owner (CAP_SETUID) could have made the socket as that: at a restart,
+// whose versions may be of different users, it gets it. All others' binds are made
+// as they are.
 
-// mayHave reports whether task k may be given held socket h. If not, that is told.
-func (t *Tracer) mayHave(k *task, h *Held) bool {
-	why := k.rights().refuse(h)
+// mayHave reports whether task k may be given held socket h in place of its
+// descriptor fd; -1: of one that it need not have itself. If not, that is told.
+func (t *Tracer) mayHave(k *task, fd int, h *Held) bool { return t.mayGet(k, fd, h, false) }
+
+// mayShare is mayHave for a socket of the very generation, or of one beside it: who
+// made that may be at work, and keep what he has. So it must be of one owner.
+func (t *Tracer) mayShare(k *task, fd int, h *Held) bool { return t.mayGet(k, fd, h, true) }
+
+func (t *Tracer) mayGet(k *task, fd int, h *Held, own bool) bool {
+	r := k.rights()
+	var st unix.Stat_t
+	if fd >= 0 && unix.Stat(fmt.Sprintf("/proc/%d/fd/%d", k.tid, fd), &st) == nil {
+		r.owner = st.Uid
+	}
+	why := r.refuse(h, own)
 	if why == "" {
 		return true
 	}
@@ -34,10 +48,10 @@ func (t *Tracer) mayHave(k *task, h *Held) bool {
 
 // rights is what a task may do, as /proc/TID/status tells it.
 type rights struct {
-	tid  int
-	euid uint32 // by hupt's user namespace
-	caps uint64 // effective, in its own user namespace
-	ok   bool
+	tid   int
+	owner uint32 // its effective user id, or whose the socket is that it binds, by hupt's user namespace
+	caps  uint64 // effective, in its own user namespace
+	ok    bool
 }
 
 func (k *task) rights() (r rights) {
@@ -47,7 +61,7 @@ func (k *task) rights() (r rights) {
 		switch name {
 		case "Uid":
 			if f := strings.Fields(v); len(f) == 4 {
-				r.euid, uid = parseID(f[1]), true
+				r.owner, uid = parseID(f[1]), true
 			}
 		case "CapEff":
 			n, err := strconv.ParseUint(v, 16, 64)
@@ -60,8 +74,9 @@ func (k *task) rights() (r rights) {
 
 func (r rights) has(capability uint) bool { return r.caps&(1<<capability) != 0 }
 
-// refuse is why the task could not have bound h itself; empty if it could.
-func (r rights) refuse(h *Held) string {
+// refuse is why the task could not have bound h itself; empty if it could. own:
+// what it could have as another user does not count.
+func (r rights) refuse(h *Held, own bool) string {
 	if !r.ok {
 		return "its rights are not known"
 	}
@@ -71,8 +86,8 @@ func (r rights) refuse(h *Held) string {
 	if unix.Fstat(h.FD, &st) != nil {
 		return "its owner is not known"
 	}
-	if st.Uid != r.euid && !(r.has(unix.CAP_SETUID) && sameNamespace(r.tid, "user")) {
-		return fmt.Sprintf("it is user %d's, and the bind user %d's", st.Uid, r.euid)
+	if st.Uid != r.owner && (own || !r.has(unix.CAP_SETUID) || !sameNamespace(r.tid, "user")) {
+		return fmt.Sprintf("it is user %d's, and what is bound is user %d's", st.Uid, r.owner)
 	}
 	if port := h.Name.Address.Port(); port != 0 && int(port) < firstFreePort(r.tid) && !r.mayBindLow() {
 		return fmt.Sprintf("port %d wants CAP_NET_BIND_SERVICE", port)

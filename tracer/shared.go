@@ -60,7 +60,7 @@ func (t *Tracer) shareSocket(k *task, si syscallInfo, inode uint64, want Name) b
 		return false
 	}
 	defer h.close()
-	if !t.mayHave(k, h) {
+	if !t.mayShare(k, int(int32(si.Args[0])), h) {
 		return false
 	}
 	if h.file = t.files[h.Inode]; h.file != nil {
