@@ -18,6 +18,7 @@ func TestLinger(t *testing.T) {
 		flags       []string
 	}{
 		{"bind", "bind", nil},
+		{"notify", "notify", []string{"--ready", "notify"}},
 		{"exec", "hold", []string{"--exec", "--drain-timeout", "1s"}},
 	} {
 		t.Run(l.name, func(t *testing.T) {

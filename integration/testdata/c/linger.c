@@ -1,5 +1,6 @@
 /* A server with a connection whose close waits for an hour (SO_LINGER). model:
- * bind: it binds that, too, to its address. hold: it just has it. memory: it binds
+ * bind: it binds that, too, to its address. hold: it just has it. notify: it gives
+ * it away, to NOTIFY_SOCKET, before it says that it is ready. memory: it binds
  * with an address in memory that nobody serves (userfaultfd(2)). */
 #include "common.h"
 #include <linux/userfaultfd.h>
@@ -25,6 +26,32 @@ static int lingering(void) {
 	return fd;
 }
 
+/* notify sends a text to NOTIFY_SOCKET, and with it a descriptor, which is given up. */
+static void notify(const char *text, int fd) {
+	const char *name = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	union {
+		char b[CMSG_SPACE(sizeof fd)];
+		struct cmsghdr align;
+	} u = {0};
+	struct iovec v = {(char *)text, strlen(text)};
+	struct msghdr m = {.msg_name = &a, .msg_iov = &v, .msg_iovlen = 1};
+	int s = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (!name) die("NOTIFY_SOCKET");
+	memcpy(a.sun_path, name, strlen(name));
+	if (*name == '@') a.sun_path[0] = 0;
+	m.msg_namelen = offsetof(struct sockaddr_un, sun_path) + strlen(name);
+	if (fd >= 0) {
+		m.msg_control = u.b, m.msg_controllen = sizeof u.b;
+		struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+		c->cmsg_level = SOL_SOCKET, c->cmsg_type = SCM_RIGHTS, c->cmsg_len = CMSG_LEN(sizeof fd);
+		memcpy(CMSG_DATA(c), &fd, sizeof fd);
+	}
+	if (sendmsg(s, &m, 0) < 0) die("sendmsg");
+	close(s);
+	if (fd >= 0) close(fd);
+}
+
 static void bind_unserved(void) {
 	struct uffdio_api api = {.api = UFFD_API};
 	struct uffdio_register r = {.mode = UFFDIO_REGISTER_MODE_MISSING};
@@ -45,7 +72,10 @@ int main(int argc, char **argv) {
 	int fd = strcmp(opt.model, "memory") ? lingering() : -1;
 	if (!strcmp(opt.model, "bind"))
 		fprintf(stderr, "bind %s: %s\n", version(), bind(fd, (struct sockaddr *)&a, sizeof a) < 0 ? strerror(errno) : "done");
+	if (!strcmp(opt.model, "notify"))
+		for (int n = 0; n < 5; n++) notify("X_GIVEN=1", n ? lingering() : fd);
 	int listener = open_listener(0);
+	if (!strcmp(opt.model, "notify")) notify("READY=1", -1);
 	if (!strcmp(opt.model, "memory") && !fork()) {
 		sleep_ms(300);
 		bind_unserved();
