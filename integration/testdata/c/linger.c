@@ -26,7 +26,7 @@ static int lingering(void) {
 	return fd;
 }
 
-/* notify sends a text to NOTIFY_SOCKET, and with it a descriptor, which is given up. */
+/* notify sends a text to NOTIFY_SOCKET, and with it a descriptor. */
 static void notify(const char *text, int fd) {
 	const char *name = getenv("NOTIFY_SOCKET");
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
@@ -49,7 +49,6 @@ static void notify(const char *text, int fd) {
 	}
 	if (sendmsg(s, &m, 0) < 0) die("sendmsg");
 	close(s);
-	if (fd >= 0) close(fd);
 }
 
 static void bind_unserved(void) {
@@ -73,7 +72,14 @@ int main(int argc, char **argv) {
 	if (!strcmp(opt.model, "bind"))
 		fprintf(stderr, "bind %s: %s\n", version(), bind(fd, (struct sockaddr *)&a, sizeof a) < 0 ? strerror(errno) : "done");
 	if (!strcmp(opt.model, "notify"))
-		for (int n = 0; n < 5; n++) notify("X_GIVEN=1", n ? lingering() : fd);
+		for (int n = 0; n < 5; n++) {
+			/* By a child: the end of a process does not linger, a close here might. */
+			if (n) fd = lingering();
+			pid_t child = fork();
+			if (!child) notify("X_GIVEN=1", fd), _exit(0);
+			close(fd);
+			waitpid(child, NULL, 0);
+		}
 	int listener = open_listener(0);
 	if (!strcmp(opt.model, "notify")) notify("READY=1", -1);
 	if (!strcmp(opt.model, "memory") && !fork()) {
