@@ -179,7 +179,9 @@ func (s *Supervisor) forget(n int) {
 	g.endDrain()
 	close(g.over)
 	if g.notify != nil {
-		g.notify.Close()
+		// Elsewhere: what strangers sent there, and nobody read, goes with it, and
+		// that may be a connection whose close waits (SO_LINGER).
+		go g.notify.Close()
 	}
 	delete(s.gens, n)
 	maps.DeleteFunc(s.outside, func(d delivery, _ time.Time) bool { return d.pid == g.main })

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hupt/generation"
+	"hupt/tracer"
 )
 
 // sd_notify(3) has two ends here. Towards systemd, hupt is the service: it is
@@ -151,7 +152,7 @@ func sender(control []byte) (from *unix.Ucred) {
 		}
 		if fds, err := unix.ParseUnixRights(&m); err == nil {
 			for _, fd := range fds {
-				unix.Close(fd)
+				tracer.CloseForeign(fd)
 			}
 		}
 	}

@@ -91,6 +91,7 @@ func (p *Pool) Run() (exitCode int, err error) {
 	p.systemd.upstream = os.Getenv("NOTIFY_SOCKET")
 	reported := report(&p.hub, p.cfg.Report)
 	sigs := catch(p.signals)
+	lastResort(p.signals, p.tracer, p.done)
 	if failed := p.loop(sigs); failed != nil {
 		return ExitPanic, p.letGo(failed)
 	}

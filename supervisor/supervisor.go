@@ -239,6 +239,7 @@ func (s *Supervisor) Run() (exitCode int, err error) {
 	var sigs <-chan os.Signal
 	if s.member == nil { // else the pool gets them
 		sigs = catch(s.signals)
+		lastResort(s.signals, s.tracer, s.done)
 	}
 	if p := s.loop(sigs); p != nil {
 		return ExitPanic, s.letGo(p)

@@ -71,7 +71,7 @@ func (t *Tracer) onBind(k *task, si syscallInfo) {
 	}
 	// Only now: whoever shared it may just have closed it.
 	orphans, whole := t.orphansOf(k, fd, want)
-	if take(k.proc.gen.keptFor(orphans, whole)) {
+	if take(t.keptFor(k, fd, orphans, whole)) {
 		return
 	}
 	if datagram {
@@ -132,16 +132,16 @@ func (t *Tracer) offerFor(k *task, fd int, at Name) *offer {
 	if !ok {
 		return nil
 	}
-	unix.Close(local)
+	closeDuplicate(local)
 	for _, o := range g.offers {
-		if !o.taken && o.held.matches(want) {
+		if !o.taken && o.held.matches(want) && t.mayHave(k, fd, o.held) {
 			return o
 		}
 	}
 	// A program that closed what it adopted and binds it anew, as some do when
 	// they read their configuration again, finds the port busy: hupt holds it.
 	for _, o := range g.offers {
-		if o.taken && o.held.matches(want) && !g.has(o.held.Inode) {
+		if o.taken && o.held.matches(want) && !g.has(o.held.Inode) && t.mayHave(k, fd, o.held) {
 			return o
 		}
 	}
@@ -149,15 +149,18 @@ func (t *Tracer) offerFor(k *task, fd int, at Name) *offer {
 }
 
 // asksFor is the whole name that task k's bind of descriptor fd to the address of at asks
-// for. local is a duplicate of the descriptor, for the caller to close.
+// for. local is a duplicate of the descriptor, for the caller to close. It is not ok
+// for a socket in whose place another can't be put.
 func asksFor(k *task, fd int, at Name) (want Name, local int, ok bool) {
 	local, err := k.takeFD(fd)
 	if err != nil {
 		return Name{}, -1, false
 	}
 	want, err = kindOf(local)
-	if err != nil || want.Family != at.Family {
-		unix.Close(local)
+	// One that is about to listen was bound to a port that the kernel chose.
+	free := isFree(local) || at.Address.Port() == 0 && at.Family != unix.AF_UNIX && !isConnected(local)
+	if err != nil || want.Family != at.Family || !free {
+		closeDuplicate(local)
 		return Name{}, -1, false
 	}
 	want.Address, want.Path = at.Address, at.Path

@@ -13,10 +13,10 @@ func (t *Tracer) onBindPath(k *task, si syscallInfo, inode uint64, want Name) {
 		t.resume(k, 0)
 		return
 	}
-	defer unix.Close(local)
+	defer closeDuplicate(local)
 	kind, err := kindOf(local)
 	at, lookErr := lookUp(k.tid, unix.AT_FDCWD, want.Path)
-	if err != nil || lookErr != nil || kind.Family != unix.AF_UNIX {
+	if err != nil || lookErr != nil || kind.Family != unix.AF_UNIX || !isFree(local) {
 		t.watchResult(k, "bind "+want.Text())
 		t.resume(k, 0) // the kernel will say why not
 		return
@@ -34,11 +34,11 @@ func (t *Tracer) onBindPath(k *task, si syscallInfo, inode uint64, want Name) {
 		t.handOver(k, inode, o)
 		return true
 	}
-	if take(g.offerAt(at, kind)) {
+	if take(t.offerAt(k, fd, at, kind)) {
 		return
 	}
 	name := sharedPath(kind, at.place)
-	if t.reusePort && (t.waitsForUnlink(k, si) || t.shareSocket(k, si, inode, name)) || take(t.keptAt(g, at, kind)) {
+	if t.reusePort && (t.waitsForUnlink(k, si) || t.shareSocket(k, si, inode, name)) || take(t.keptAt(k, fd, at, kind)) {
 		return
 	}
 	t.watchResult(k, "bind "+want.Text())
@@ -66,9 +66,10 @@ func (t *Tracer) onBindPath(k *task, si syscallInfo, inode uint64, want Name) {
 
 // offerAt is what a bind to a path gets: the held socket of that kind whose
 // file is there. Paths belong to no network namespace.
-func (g *Generation) offerAt(at lookup, kind Name) *offer {
+func (t *Tracer) offerAt(k *task, fd int, at lookup, kind Name) *offer {
+	g := k.proc.gen
 	for _, o := range g.offers {
-		if o.held.matchesAt(at, kind) && (!o.taken || !g.has(o.held.Inode)) {
+		if o.held.matchesAt(at, kind) && (!o.taken || !g.has(o.held.Inode)) && t.mayHave(k, fd, o.held) {
 			return o
 		}
 	}

@@ -85,17 +85,18 @@ func (t *Tracer) Merge(have, more []*Held) (held []*Held) {
 // keptFor is what a bind to want gets of the orphans: a socket that g, or whoever
 // shared it, closed and binds again, as when a program reads its configuration
 // anew. Who waits in its queue is not cut.
-func (g *Generation) keptFor(orphans []*Held, want Name) *offer {
-	n := slices.IndexFunc(orphans, func(h *Held) bool { return h.matches(want) })
+func (t *Tracer) keptFor(k *task, fd int, orphans []*Held, want Name) *offer {
+	n := slices.IndexFunc(orphans, func(h *Held) bool { return h.matches(want) && t.mayShare(k, fd, h) })
 	if n < 0 {
 		return nil
 	}
-	return g.offer(orphans[n])
+	return k.proc.gen.offer(orphans[n])
 }
 
-// keptAt is keptFor for a bind of generation g to a path.
-func (t *Tracer) keptAt(g *Generation, at lookup, kind Name) *offer {
-	orphans := t.orphans(g, func(h *Held) bool { return h.matchesAt(at, kind) })
+// keptAt is keptFor for a bind to a path.
+func (t *Tracer) keptAt(k *task, fd int, at lookup, kind Name) *offer {
+	g := k.proc.gen
+	orphans := t.orphans(g, func(h *Held) bool { return h.matchesAt(at, kind) && t.mayShare(k, fd, h) })
 	if len(orphans) == 0 {
 		return nil
 	}
@@ -143,7 +144,7 @@ func (t *Tracer) orphansOf(k *task, fd int, at Name) (held []*Held, want Name) {
 	if !ok {
 		return nil, Name{}
 	}
-	unix.Close(local)
+	closeDuplicate(local)
 	return held, want
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -49,7 +50,7 @@ func (i *injection) courier(fds []int) ([]int, error) {
 		return nil, err
 	}
 	theirs, ours := uint64(order.Uint32(b)), uint64(order.Uint32(b[4:]))
-	defer i.call("close", unix.SYS_CLOSE, theirs)
+	defer i.closeAll([]int{int(theirs)})
 
 	local, err := i.k.takeFD(int(ours))
 	// The task's own copy goes before anything comes: in a full table it is
@@ -167,6 +168,10 @@ func (i *injection) receive(sock uint64, n int) ([]int, error) {
 
 func (i *injection) closeAll(fds []int) {
 	for _, fd := range fds {
+		if i.stuck {
+			i.over = append(i.over, fd)
+			continue
+		}
 		i.call("close", unix.SYS_CLOSE, uint64(fd))
 	}
 }
@@ -205,7 +210,8 @@ func takeFDOf(pid, tid, fd int) (int, error) {
 
 // closeDuplicate closes a descriptor that may be a connection's. If the program
 // has closed it meanwhile, with SO_LINGER (socket(7)), this is the close that
-// waits until everything was sent; and the tracer's thread must not.
+// waits until everything was sent; and whoever closes it must not. A program that
+// sets it just now makes the tracer's thread wait until the watchdog looks.
 func closeDuplicate(fd int) {
 	if on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_LINGER); err != nil || on == 0 {
 		unix.Close(fd)
@@ -213,11 +219,37 @@ func closeDuplicate(fd int) {
 	}
 	closed := make(chan struct{})
 	go func() {
-		unix.Close(fd)
+		CloseForeign(fd)
 		close(closed)
 	}()
 	select {
 	case <-closed:
 	case <-time.After(time.Millisecond):
 	}
+}
+
+// CloseForeign closes a descriptor of a file that somebody else made. A close that
+// lingers is broken off after a moment, by the signal that the runtime uses for
+// itself: what is to be sent is sent all the same, as without SO_LINGER.
+func CloseForeign(fd int) {
+	const moment = 50 * time.Millisecond
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	tid := unix.Gettid()
+	closed := make(chan struct{})
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		for {
+			select {
+			case <-closed:
+				return
+			case <-time.After(moment):
+				unix.Tgkill(os.Getpid(), tid, unix.SIGURG)
+			}
+		}
+	}()
+	unix.Close(fd)
+	close(closed)
+	<-over // it must not hit what the thread does next
 }

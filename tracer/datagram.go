@@ -102,6 +102,10 @@ func (i *injection) sendOn(local, nr int, args [6]uint64) (int64, error) {
 // delivered meanwhile as to a task that does not sleep.
 func (i *injection) endAgain(after time.Duration) {
 	i.unmapScratch()
+	if i.stuck {
+		i.leave(func() { i.endAgain(after) })
+		return
+	}
 	r := i.saved
 	callAgain(&r)
 	if setRegisters(i.k.tid, r) != nil {

@@ -27,6 +27,9 @@ func (t *Tracer) dispatch(tid int, ws unix.WaitStatus) {
 	t.stops[s.name()]++
 	t.last.note(tid, s)
 	fault.Point("stop")
+	if k.left != nil && t.pickUp(k, s) {
+		return
+	}
 	switch s.kind {
 	case stopExited, stopKilled:
 		t.onExit(k, ws)

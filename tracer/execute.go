@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -95,7 +96,7 @@ func (t *Tracer) execute(k *task, next *Generation, spec stage2.Spec) error {
 	x := &execution{injection: i, spec: spec, pid: k.proc.pid, mask: i.mask}
 	if err := x.run(); err != nil {
 		if !errors.Is(err, errGone) && !errors.Is(err, unix.ESRCH) {
-			x.undo()
+			x.undo() // nothing of it, if a call does not end
 			i.endAtStop()
 		}
 		return err
@@ -254,11 +255,22 @@ func (x *execution) execve(path, argv, env uint64) error {
 		return err
 	}
 	t.injected++
+	began := time.Now()
+	alarm := time.AfterFunc(executeLimit, t.ring)
+	defer alarm.Stop()
 	for {
-		var ws unix.WaitStatus
 		// The other threads end, and the execve waits until somebody has waited
 		// for them: so everybody's news are taken.
-		tid, err := unix.Wait4(-1, &ws, unix.WALL, nil)
+		tid, ws, err := t.takeNews(0)
+		t.dog.progress()
+		if took := time.Since(began); took > executeLimit {
+			// There is no way back from here, and nothing to wait for.
+			unix.Kill(x.pid, unix.SIGKILL)
+			if took > executeLimit+callLimit {
+				return errGone
+			}
+			alarm.Reset(callLimit + time.Millisecond)
+		}
 		if err == unix.EINTR {
 			continue
 		}

@@ -167,7 +167,7 @@ func (t *Tracer) CanHold(g *Generation) bool {
 	t.Do(func() {
 		var fd int
 		if fd, err = takeFD(g.Root, 0); err == nil {
-			unix.Close(fd)
+			closeDuplicate(fd)
 		}
 	})
 	// Any other failure is that of a program without a standard input.
@@ -188,17 +188,17 @@ func holdLocal(local int, inode uint64) (*Held, error) {
 	// The process may have closed it and opened another meanwhile.
 	var st unix.Stat_t
 	if err := unix.Fstat(local, &st); err != nil || st.Ino != inode {
-		unix.Close(local)
+		closeDuplicate(local)
 		return nil, os.NewSyscallError("pidfd_getfd", unix.ENOENT)
 	}
 	name, err := nameOf(local)
 	if err != nil {
-		unix.Close(local)
+		closeDuplicate(local)
 		return nil, err
 	}
 	flags, err := unix.FcntlInt(uintptr(local), unix.F_GETFL, 0)
 	if err != nil {
-		unix.Close(local)
+		closeDuplicate(local)
 		return nil, os.NewSyscallError("fcntl(F_GETFL)", err)
 	}
 	return &Held{FD: local, Inode: inode, Name: name, nonBlock: flags&unix.O_NONBLOCK != 0}, nil
@@ -251,7 +251,7 @@ func sortHeld(held []*Held) {
 
 func (h *Held) close() {
 	if h.FD >= 0 {
-		unix.Close(h.FD)
+		closeDuplicate(h.FD) // it listened, but may do something else by now
 		h.FD = -1
 	}
 }

@@ -3,6 +3,7 @@ package tracer
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -31,6 +32,12 @@ type injection struct {
 	stopped bool
 	// atCall: it began in place of a call of the task's.
 	atCall bool
+	// broken: a call had to be broken off. stuck: one does not end (see leave);
+	// then over is what is to be closed in the program when it has, and ends the
+	// rest of the injection.
+	broken, stuck bool
+	over          []int
+	ends          func()
 }
 
 const scratchSize = 4096
@@ -77,7 +84,9 @@ func (t *Tracer) injectAtCall(k *task) (*injection, error) {
 	if err := setRegisters(k.tid, r); err != nil {
 		return nil, err
 	}
-	if err := i.toExit(); err != nil {
+	if err := i.toExit(); errors.Is(err, errStuck) {
+		return i, err
+	} else if err != nil {
 		return nil, err
 	}
 	return i, i.mapScratch()
@@ -108,6 +117,9 @@ func (i *injection) mapScratch() error {
 
 // call makes system call nr in the task.
 func (i *injection) call(name string, nr int, args ...uint64) (int64, error) {
+	if i.stuck {
+		return 0, errStuck
+	}
 	var a [6]uint64
 	copy(a[:], args)
 	r := i.saved
@@ -124,6 +136,9 @@ func (i *injection) call(name string, nr int, args ...uint64) (int64, error) {
 		return 0, err
 	}
 	v := result(&r)
+	if i.broken && (v == -int64(unix.EINTR) || -516 <= v && v <= -512) { // ERESTARTSYS and its like
+		return 0, fmt.Errorf("%s: %w", name, errBrokenOff)
+	}
 	if v < 0 && v > -4096 {
 		return 0, fmt.Errorf("in the program: %w", os.NewSyscallError(name, unix.Errno(-v)))
 	}
@@ -160,28 +175,8 @@ func (i *injection) toExit() error {
 	}
 }
 
-// wait awaits the task's next stop. If it ended instead, that is dispatched.
-func (i *injection) wait() (stop, error) {
-	for {
-		var ws unix.WaitStatus
-		_, err := unix.Wait4(i.k.tid, &ws, unix.WALL, nil)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return stop{}, errGone
-		}
-		s := decode(ws)
-		if s.kind == stopExited || s.kind == stopKilled {
-			i.t.dispatch(i.k.tid, ws)
-			return s, errGone
-		}
-		return s, nil
-	}
-}
-
 func (i *injection) unmapScratch() {
-	if i.scratch != 0 {
+	if i.scratch != 0 && !i.stuck {
 		i.call("munmap", unix.SYS_MUNMAP, i.scratch, scratchSize)
 		i.scratch = 0
 	}
@@ -190,6 +185,9 @@ func (i *injection) unmapScratch() {
 // endAtStop leaves the task at an EVENT_STOP, as it was found.
 func (i *injection) endAtStop() error {
 	i.unmapScratch()
+	if i.stuck {
+		return i.leave(nil)
+	}
 	var sig unix.Signal
 	for {
 		// Any trap clears a pending INTERRUPT, so it is asked for each time.
@@ -201,6 +199,9 @@ func (i *injection) endAtStop() error {
 		}
 		sig = 0
 		s, err := i.wait()
+		if errors.Is(err, errStuck) {
+			return i.leave(nil)
+		}
 		if err != nil {
 			return err
 		}
@@ -228,6 +229,9 @@ func (i *injection) endAtStop() error {
 // endAtCall lets the task go on as if its call had returned v.
 func (i *injection) endAtCall(v int64) error {
 	i.unmapScratch()
+	if i.stuck {
+		return i.leave(func() { i.endAtCall(v) })
+	}
 	r := i.saved
 	setResult(&r, v)
 	if err := setRegisters(i.k.tid, r); err != nil {

@@ -3,8 +3,6 @@ package tracer
 import (
 	"slices"
 
-	"golang.org/x/sys/unix"
-
 	"hupt/fdtable"
 )
 
@@ -182,12 +180,12 @@ func (t *Tracer) adoptByRename(k *task, c pathCall, inode uint64, f *socketFile)
 	}
 	var got *offer
 	for _, o := range g.offers {
-		if o.held.FD >= 0 && o.held.Inode == inode && (!o.taken || !g.has(inode)) && g.kindOf(source) == o.held.kind() {
+		if o.held.FD >= 0 && o.held.Inode == inode && (!o.taken || !g.has(inode)) && g.kindOf(source) == o.held.kind() && t.mayHave(k, -1, o.held) {
 			got = o
 		}
 	}
 	if got == nil {
-		if kept := t.orphans(g, func(h *Held) bool { return h.Inode == inode && g.kindOf(source) == h.kind() }); len(kept) > 0 {
+		if kept := t.orphans(g, func(h *Held) bool { return h.Inode == inode && g.kindOf(source) == h.kind() && t.mayShare(k, -1, h) }); len(kept) > 0 {
 			got = g.offer(kept[0])
 		}
 	}
@@ -227,7 +225,7 @@ func (g *Generation) kindOf(inode uint64) (n Name) {
 			}
 			if local, err := takeFD(pid, fd); err == nil {
 				n, _ = kindOf(local)
-				unix.Close(local)
+				closeDuplicate(local)
 				n.NetNS = 0
 				return n
 			}

@@ -30,6 +30,10 @@ func (x *execution) restore() (err error) {
 			x.unmapScratch()
 		}
 	}
+	if x.stuck {
+		x.mask, x.injection.mask = x.spec.Signals.Blocked, x.spec.Signals.Blocked
+		return x.leave(func() { x.endAtCall(0) })
+	}
 	if e := setRegisters(x.k.tid, x.saved); err == nil {
 		err = e
 	}

@@ -32,7 +32,7 @@ func (t *Tracer) sharedName(k *task, fd int, at Name) (Name, bool) {
 	if !ok {
 		return Name{}, false
 	}
-	defer unix.Close(local)
+	defer closeDuplicate(local)
 	if want.Family != unix.AF_UNIX {
 		unix.SetsockoptInt(local, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
 	}
@@ -60,6 +60,9 @@ func (t *Tracer) shareSocket(k *task, si syscallInfo, inode uint64, want Name) b
 		return false
 	}
 	defer h.close()
+	if !t.mayShare(k, int(int32(si.Args[0])), h) {
+		return false
+	}
 	if h.file = t.files[h.Inode]; h.file != nil {
 		h.file.removed = nil
 	}

@@ -19,7 +19,7 @@ func ShutRead(pid, fd int, inode uint64, may func(fdtable.Flow) bool) (bool, err
 		return false, err
 	}
 	defer unpreempted()()
-	defer unix.Close(local)
+	defer closeDuplicate(local)
 	var st unix.Stat_t
 	if err := unix.Fstat(local, &st); err != nil || st.Ino != inode {
 		return false, os.NewSyscallError("pidfd_getfd", unix.ENOENT)

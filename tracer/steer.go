@@ -52,7 +52,7 @@ func (t *Tracer) joins(k *task, fd int, inode uint64, at Name) {
 		n.V6Only = n.V6Only || n.Family == unix.AF_INET6 && !n.Address.Addr().IsUnspecified()
 	}
 	if err != nil || !shares(local) || len(t.group(n)) == 0 {
-		unix.Close(local)
+		closeDuplicate(local)
 		return
 	}
 	h := &Held{FD: local, Inode: inode, Name: n}

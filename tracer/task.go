@@ -37,6 +37,8 @@ type task struct {
 
 	// injection is what makes system calls in it just now; nil: nothing does.
 	injection *injection
+	// left: a call that hupt makes in it does not end; nil: there is none.
+	left *injection
 
 	// listening: it is in a group-stop, resumed by PTRACE_LISTEN.
 	listening bool

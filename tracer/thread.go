@@ -63,7 +63,9 @@ type Tracer struct {
 	options     uintptr           // with which generations are seized
 	inherits    []int             // hupt's descriptors that programs inherit
 	origin      *origin           // how the first program was started; nil: not yet
-	filters     int               // seccomp filters that hupt itself is under
+	putOff      []news            // statuses that came while another task's was waited for
+	dog         watchdog
+	filters     int // seccomp filters that hupt itself is under
 }
 
 // Options are what a Tracer is told when it begins.
@@ -141,11 +143,13 @@ func New(o Options) (*Tracer, error) {
 // goroutine that ends locked takes its thread along, and the tracees go free.
 func (t *Tracer) run(started chan<- error) {
 	runtime.LockOSThread()
+	t.dog.tid.Store(int64(unix.Gettid()))
 	err := t.hangBell()
 	started <- err
 	if err != nil {
 		return
 	}
+	go t.dog.run()
 	for {
 		t.drainCalls()
 		t.next(0)
@@ -213,6 +217,7 @@ func (t *Tracer) drainCalls() {
 			return
 		}
 		for _, f := range q {
+			t.dog.progress()
 			f()
 		}
 	}
@@ -221,8 +226,9 @@ func (t *Tracer) drainCalls() {
 // next waits for one child and handles what it tells. With WNOHANG it returns
 // false if there is nothing.
 func (t *Tracer) next(flags int) bool {
-	var ws unix.WaitStatus
-	pid, err := unix.Wait4(-1, &ws, unix.WALL|flags, nil)
+	t.dog.idle()
+	pid, ws, err := t.takeNews(flags)
+	t.dog.progress()
 	switch {
 	case err == unix.EINTR:
 		return true

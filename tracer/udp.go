@@ -50,7 +50,7 @@ func isDatagram(k *task, fd int) bool {
 	if err != nil {
 		return false
 	}
-	defer unix.Close(local)
+	defer closeDuplicate(local)
 	v, err := unix.GetsockoptInt(local, unix.SOL_SOCKET, unix.SO_TYPE)
 	return err == nil && v == unix.SOCK_DGRAM
 }
@@ -62,7 +62,7 @@ func receives(pid, fd int) bool {
 	if err != nil {
 		return false
 	}
-	defer unix.Close(local)
+	defer closeDuplicate(local)
 	n, err := nameOf(local)
 	if err != nil || !n.udp() || n.Address.Port() == 0 { // the bind is still to be made
 		return false
@@ -294,7 +294,7 @@ func settingsOf(pid, fd int) settings {
 	if err != nil {
 		return nil
 	}
-	defer unix.Close(local)
+	defer closeDuplicate(local)
 	return readSettings(local, datagramOptions)
 }
 

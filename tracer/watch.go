@@ -41,7 +41,7 @@ func (t *Tracer) onListen(k *task, si syscallInfo) {
 	if ok && !g.settled && !g.listening[inode] {
 		if fd, err := k.takeFD(int(int32(si.Args[0]))); err == nil {
 			n, err := kindOf(fd)
-			unix.Close(fd)
+			closeDuplicate(fd)
 			if err == nil && handed(n.Family) {
 				g.listening[inode] = true
 				t.watch(g)

@@ -1,0 +1,75 @@
+package integration
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+// TestStrangersGetNothing: root's program has a child of another user, which binds
+// what the program has. It gets what the kernel would give it, and the program its
+// sockets.
+func TestStrangersGetNothing(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can become somebody else")
+	}
+	t.Parallel()
+	for _, kind := range []string{"tcp4", "tcp6", "udp", "reuseport", "path", "abstract"} {
+		for _, flags := range [][]string{nil, {"--revive"}, {"--multi", "2"}} {
+			t.Run(strings.Join(append([]string{kind}, flags...), " "), func(t *testing.T) {
+				t.Parallel()
+				s, i := foreign(t, kind, "8", flags...)
+				processes := 1
+				if len(flags) == 2 {
+					processes = 2
+				}
+				await(t, "it serves", func() bool { return strings.Count(i.tail(), "owner v0: serves") == processes })
+				s.deploy("v1")
+				i.restart()
+				out := i.tail()
+				if strings.Contains(out, "got it") || strings.Count(out, "stranger v1: ") != processes || strings.Count(out, "owner v1: serves") != processes {
+					t.Errorf("another user's child is not refused, or its parent is:\n%s", out)
+				}
+			})
+		}
+	}
+}
+
+// TestDroppedRights: a program that binds as root and becomes somebody else
+// afterwards gets its sockets in its next version, which begins as root.
+func TestDroppedRights(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can become somebody else")
+	}
+	t.Parallel()
+	for _, kind := range []string{"tcp4", "udp", "path"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			s, i := foreign(t, kind, "1")
+			await(t, "it serves", func() bool { return strings.Contains(i.tail(), "owner v0: serves") })
+			for n := 1; n <= 2; n++ {
+				version := fmt.Sprintf("v%d", n)
+				s.deploy(version)
+				i.restart()
+				if out := i.tail(); !strings.Contains(out, "owner "+version+": serves") {
+					t.Errorf("%s does not serve:\n%s", version, out)
+				}
+			}
+		})
+	}
+}
+
+// foreign starts the program in a network namespace of its own, on a port that is
+// root's to bind.
+func foreign(t *testing.T, kind, workers string, flags ...string) (*site, *instance) {
+	t.Helper()
+	s := newSite(t, c("c-rights", "rights"))
+	s.port = 817
+	argv := []string{s.program(), "model=" + kind, "port=817", "workers=" + workers, "path=" + s.dir + "/socket"}
+	if kind == "path" {
+		argv = append(argv, "unlink=before")
+	}
+	return s, launchAt(t, s.dir, launch{flags: flags, argv: argv,
+		before: []string{installed(t, "unshare"), "--net"}})
+}
