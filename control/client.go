@@ -24,7 +24,9 @@ const (
 	answerTimeout = 5 * time.Second
 	// maxAnswer bounds what a client reads of one answer or event: an instance
 	// is another user's program when root asks.
-	maxAnswer = 64 << 20
+	maxAnswer = 16 << 20
+	// maxEvent bounds one event of a stream, in the same way.
+	maxEvent = 1 << 20
 )
 
 // Instance is a running `hupt run`, as seen by a client.
@@ -140,7 +142,10 @@ func (i *Instance) stream(ctx context.Context, path string, body any) (*Stream, 
 		cancel()
 		return nil, err
 	}
-	return &Stream{instance: i, body: response.Body, lines: json.NewDecoder(response.Body), cancel: cancel}, nil
+	s := &Stream{instance: i, body: response.Body, cancel: cancel}
+	s.lines = json.NewDecoder(&s.bounded)
+	s.bounded.from = response.Body
+	return s, nil
 }
 
 // do sends one request on a connection of its own.
@@ -207,14 +212,31 @@ func (i *Instance) silent(err error) error {
 type Stream struct {
 	instance *Instance
 	body     io.ReadCloser
+	bounded  bounded
 	lines    *json.Decoder
 	cancel   func()
+}
+
+// bounded reads no more than left bytes.
+type bounded struct {
+	from io.Reader
+	left int
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, fmt.Errorf("an event of more than %d bytes", maxEvent)
+	}
+	n, err := b.from.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, err
 }
 
 // Next waits for the next event. It gives io.EOF after the last and an error
 // that wraps ErrNoAnswer if hupt went away before.
 func (s *Stream) Next() (supervisor.Event, error) {
 	var e supervisor.Event
+	s.bounded.left = maxEvent
 	err := s.lines.Decode(&e)
 	if err != nil && err != io.EOF {
 		err = errorf(ErrNoAnswer, "hupt %d went away in the middle: %v", s.instance.PID, err)

@@ -39,9 +39,13 @@ func RuntimeDir(override string) string {
 // Dirs are the directories in which to look for instances: override or
 // $HUPT_RUNTIME_DIR alone if given, else every one that RuntimeDir may choose
 // for this user, since `hupt run` may have had another environment; for root
-// those of all users.
-func Dirs(override string) []Dir {
-	return theWorld().dirs(override)
+// those of all users. uid is the user whose they are to be, if they are given.
+func Dirs(override string, uid int) []Dir {
+	dirs := theWorld().dirs(override)
+	if override != "" || os.Getenv(EnvDir) != "" {
+		dirs[0].UID = uid
+	}
+	return dirs
 }
 
 // candidates are this user's directories, the preferred one first.

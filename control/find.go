@@ -36,6 +36,12 @@ func Find(ctx context.Context, dirs []Dir) ([]Instance, error) {
 		wg.Go(func() { found[n].Err = found[n].Refresh(ctx) })
 	}
 	wg.Wait()
+	for n := range found {
+		// Of another user's instance, nothing is believed but who answers.
+		if i := &found[n]; i.UID != os.Getuid() && i.peerPID != 0 {
+			i.PID = i.peerPID
+		}
+	}
 	// It was there a moment ago: it ended.
 	found = slices.DeleteFunc(found, func(i Instance) bool { return i.Err != nil && stale(i.Socket) })
 	slices.SortStableFunc(found, func(a, b Instance) int { return a.PID - b.PID })

@@ -10,26 +10,37 @@ import (
 
 // Pick chooses the one instance that target means: the pid of hupt or of any
 // process under it, the --name given at run, or the path or the name of the
-// program. An empty target means the only instance there is.
+// program. An empty target means the only instance there is. Names, programs and
+// nothing at all mean instances of user uid alone: anybody may run something
+// under any name, and what is for one's own instance (a command, a secret in its
+// environment) is not for theirs.
 //
 // Errors wrap ErrNoInstance, ErrNoProcess, ErrForeign, ErrSeveral or, if the
 // one that is meant does not answer, ErrNoAnswer.
-func Pick(instances []Instance, target string) (*Instance, error) {
-	return picker{instances, "/proc", os.Getuid()}.pick(target)
+func Pick(instances []Instance, target string, uid int) (*Instance, error) {
+	return picker{instances, "/proc", os.Getuid(), uid}.pick(target)
 }
 
 type picker struct {
 	instances []Instance
 	proc      procfs
-	uid       int
+	uid       int // who asks
+	of        int // whose instances are meant
 }
+
+// mine reports whether what an instance says of itself is believed.
+func (p picker) mine(i *Instance) bool { return i.UID == p.of }
 
 func (p picker) pick(target string) (*Instance, error) {
 	if target == "" {
-		if len(p.instances) == 0 {
+		found := p.all(func(*Instance) bool { return true })
+		switch {
+		case len(p.instances) == 0:
 			return nil, errorf(ErrNoInstance, "nothing runs under hupt; start something with: hupt run COMMAND")
+		case len(found) == 0:
+			return nil, errorf(ErrNoInstance, "nothing of uid %d runs under hupt; name another user's by --user or its pid%s", p.of, p.known())
 		}
-		return p.only("", p.all(func(*Instance) bool { return true }))
+		return p.only("", found)
 	}
 	// A name may be a number too; a pid that runs under hupt comes first.
 	pid, err := strconv.Atoi(target)
@@ -58,7 +69,7 @@ func (p picker) pick(target string) (*Instance, error) {
 func (p picker) all(match func(*Instance) bool) []*Instance {
 	var found []*Instance
 	for n := range p.instances {
-		if i := &p.instances[n]; match(i) {
+		if i := &p.instances[n]; p.mine(i) && match(i) {
 			found = append(found, i)
 		}
 	}
@@ -86,11 +97,18 @@ func (p picker) answering(i *Instance) (*Instance, error) {
 
 // byPID finds the instance that a process is of: hupt itself, or one that it
 // told of in its status. A process that was born since, or whose hupt does
-// not answer, is found by climbing to its parents.
+// not answer, is found by climbing to its parents. Another user's instance may
+// say what it likes: there it must be hupt itself that the kernel says answered,
+// or below it by /proc.
 func (p picker) byPID(pid int) *Instance {
 	for _, pid := range p.proc.orSelf(pid) {
 		for n := range p.instances {
-			if i := &p.instances[n]; i.PID == pid || runsPID(i, pid) {
+			switch i := &p.instances[n]; {
+			case !p.mine(i):
+				if pid == i.peerPID {
+					return i
+				}
+			case i.PID == pid || runsPID(i, pid):
 				return i
 			}
 		}
@@ -169,7 +187,7 @@ func lost(pid int) error {
 
 // Lost looks for a hupt of this user's when Find found none: its socket may
 // have been removed. It gives nil, or an error that wraps ErrNoAnswer.
-func Lost() error { return picker{nil, "/proc", os.Getuid()}.lost() }
+func Lost() error { return picker{nil, "/proc", os.Getuid(), os.Getuid()}.lost() }
 
 func (p picker) lost() error {
 	for _, pid := range p.proc.pids() {

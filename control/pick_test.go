@@ -34,7 +34,7 @@ func TestPick(t *testing.T) {
 	os.Symlink("/bin/sh", link)
 	silent := errorf(ErrNoAnswer, "hupt 400 does not answer")
 	p := picker{
-		uid: 1000,
+		uid: 1000, of: 1000,
 		proc: fakeProc(t, map[int]process{
 			1:   {"init", 0, 0},
 			100: {"hupt", 1, 1000}, 110: {"nginx", 100, 1000}, 111: {"nginx", 110, 33}, 112: {"new", 111, 33},
@@ -42,11 +42,11 @@ func TestPick(t *testing.T) {
 			600: {"hupt", 1, 1000}, 601: {"lost", 600, 1000},
 		}),
 		instances: []Instance{
-			{PID: 100, Status: supervisor.Status{Name: "web", Command: []string{"nginx", "-g", "x"}, Path: "/usr/sbin/nginx",
+			{PID: 100, UID: 1000, Status: supervisor.Status{Name: "web", Command: []string{"nginx", "-g", "x"}, Path: "/usr/sbin/nginx",
 				Generations: []supervisor.GenerationStatus{{PID: 110, PIDs: []int{110, 111}}, {PIDs: []int{120}}}}},
-			{PID: 200, Status: supervisor.Status{Name: "777", Command: []string{"./api"}, Path: "/srv/v2/api"}},
-			{PID: 300, Status: supervisor.Status{Command: []string{"api"}, Path: link}},
-			{PID: 400, Err: silent},
+			{PID: 200, UID: 1000, Status: supervisor.Status{Name: "777", Command: []string{"./api"}, Path: "/srv/v2/api"}},
+			{PID: 300, UID: 1000, Status: supervisor.Status{Command: []string{"api"}, Path: link}},
+			{PID: 400, UID: 1000, Err: silent},
 		},
 	}
 	for _, c := range []struct {
@@ -95,22 +95,49 @@ func TestPick(t *testing.T) {
 }
 
 func TestPickTheOnlyOne(t *testing.T) {
-	if _, err := Pick(nil, ""); !errors.Is(err, ErrNoInstance) {
+	if _, err := Pick(nil, "", 7); !errors.Is(err, ErrNoInstance) {
 		t.Errorf("none: %v", err)
 	}
-	got, err := Pick([]Instance{{PID: 5}}, "")
+	got, err := Pick([]Instance{{PID: 5, UID: 7}}, "", 7)
 	if err != nil || got.PID != 5 {
 		t.Errorf("one: %v, %v", got, err)
 	}
 }
 
 func TestLost(t *testing.T) {
-	p := picker{uid: 1000, proc: fakeProc(t, map[int]process{5: {"bash", 1, 1000}, 40: {"hupt", 1, 7}})}
+	p := picker{uid: 1000, of: 1000, proc: fakeProc(t, map[int]process{5: {"bash", 1, 1000}, 40: {"hupt", 1, 7}})}
 	if err := p.lost(); err != nil {
 		t.Errorf("another's: %v", err)
 	}
 	p.uid = 7
 	if err := p.lost(); !errors.Is(err, ErrNoAnswer) || !strings.Contains(err.Error(), "hupt 40 has no control socket") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestPickOfOthers: another user's instance may be called as it likes and claim
+// what pids it likes. It is meant only if its user is named, or a pid that the
+// kernel says is its own or below it.
+func TestPickOfOthers(t *testing.T) {
+	forged := Instance{PID: 40, UID: 7, peerPID: 40, Status: supervisor.Status{Name: "web", Command: []string{"nginx"}, Path: "/usr/sbin/nginx",
+		Generations: []supervisor.GenerationStatus{{PID: 110, PIDs: []int{110, 41}}}}}
+	proc := fakeProc(t, map[int]process{1: {"init", 0, 0}, 40: {"evil", 1, 7}, 41: {"child", 40, 7}, 110: {"nginx", 1, 0}})
+	for _, c := range []struct {
+		target string
+		of     int
+		pid    int // 0: refused
+	}{
+		{"web", 0, 0}, {"nginx", 0, 0}, {"/usr/sbin/nginx", 0, 0}, {"", 0, 0}, {"110", 0, 0},
+		{"40", 0, 40}, {"41", 0, 40},
+		{"web", 7, 40}, {"", 7, 40}, {"nginx", 7, 40},
+	} {
+		p := picker{instances: []Instance{forged}, proc: proc, uid: 0, of: c.of}
+		got, err := p.pick(c.target)
+		switch {
+		case c.pid == 0 && err == nil:
+			t.Errorf("%q of %d: got %d", c.target, c.of, got.PID)
+		case c.pid != 0 && (err != nil || got.PID != c.pid):
+			t.Errorf("%q of %d: %v, %v", c.target, c.of, got, err)
+		}
 	}
 }

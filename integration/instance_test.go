@@ -280,11 +280,11 @@ func (i *instance) status() supervisor.Status {
 
 // look is status where the instance may not answer yet.
 func (i *instance) look() (supervisor.Status, error) {
-	found, err := control.Find(context.Background(), control.Dirs(i.runtime))
+	found, err := control.Find(context.Background(), control.Dirs(i.runtime, os.Getuid()))
 	if err != nil {
 		return supervisor.Status{}, err
 	}
-	one, err := control.Pick(found, fmt.Sprint(i.pid))
+	one, err := control.Pick(found, fmt.Sprint(i.pid), os.Getuid())
 	if err != nil {
 		return supervisor.Status{}, err
 	}

@@ -110,7 +110,7 @@ func (s *server) connect(ctx context.Context) bool {
 	if s.inst != nil {
 		return true
 	}
-	found, err := control.Find(ctx, control.Dirs(s.dir))
+	found, err := control.Find(ctx, control.Dirs(s.dir, os.Getuid()))
 	if err != nil {
 		return false
 	}

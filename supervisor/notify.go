@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sys/unix"
@@ -33,9 +33,24 @@ type systemd struct {
 
 // say sends assignments. That nobody hears them is no reason to fail.
 func (d *systemd) say(state ...string) {
-	if d.upstream != "" && !d.mute {
-		daemon.SdNotify(false, strings.Join(state, "\n"))
+	if d.upstream == "" || d.mute {
+		return
 	}
+	for n := range state {
+		state[n] = oneAssignment(state[n])
+	}
+	daemon.SdNotify(false, strings.Join(state, "\n"))
+}
+
+// oneAssignment takes out what would begin another one: a reason has names in it
+// that a program chose, the path of a socket for one.
+func oneAssignment(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '?'
+		}
+		return r
+	}, text)
 }
 
 // served: the program serves for the first time, or never will.
@@ -123,7 +138,10 @@ func (s *Supervisor) hangNotify(g *gen) (env []string, err error) {
 // hear takes what generation g says until its socket is closed.
 func (s *Supervisor) hear(g *gen) {
 	text, control := make([]byte, 8192), make([]byte, 4096)
+	var rate rate
 	for {
+		// Who sends more waits, as with a service manager that is busy.
+		time.Sleep(rate.pause(time.Now()))
 		n, nc, _, _, err := g.notify.ReadMsgUnix(text, control)
 		if err != nil {
 			return
@@ -136,6 +154,26 @@ func (s *Supervisor) hear(g *gen) {
 			}
 		})
 	}
+}
+
+// notifyRate is how many messages of a program are taken in a second.
+const notifyRate = 100
+
+// rate bounds how often something is done.
+type rate struct {
+	since time.Time
+	n     int
+}
+
+// pause is how long to wait before it is done once more.
+func (r *rate) pause(now time.Time) time.Duration {
+	if now.Sub(r.since) >= time.Second {
+		r.since, r.n = now, 0
+	}
+	if r.n++; r.n <= notifyRate {
+		return 0
+	}
+	return time.Second - now.Sub(r.since)
 }
 
 // sender is who sent a message, by the kernel's word. Descriptors that came
@@ -159,12 +197,16 @@ func sender(control []byte) (from *unix.Ucred) {
 	return from
 }
 
-// mayTell: a process of the generation, or one that has ended meanwhile
-// (systemd-notify(1) in a script) of a user who could end it as well. Anybody
-// can send to an abstract name.
+// mayTell: the main process of the generation, or a process of its user, root's
+// or hupt's: one that could end it as well. Such a one may have ended meanwhile
+// (systemd-notify(1) in a script). Anybody can send to an abstract name, and a
+// worker that has left root behind does not speak for its master.
 func (s *Supervisor) mayTell(g *gen, from *unix.Ucred) bool {
-	return from.Uid == 0 || int(from.Uid) == os.Getuid() ||
-		g.traced != nil && slices.Contains(s.tracer.Pids(g.traced), int(from.Pid))
+	if from.Uid == 0 || int(from.Uid) == os.Getuid() || int(from.Pid) == g.main {
+		return true
+	}
+	var st unix.Stat_t
+	return unix.Stat(fmt.Sprintf("/proc/%d", g.main), &st) == nil && st.Uid == from.Uid
 }
 
 // heard: generation g said something.
@@ -182,10 +224,18 @@ func (s *Supervisor) heard(g *gen, lines []string) {
 				}
 				s.step(generation.Told{N: g.n})
 			}
-		case "STOPPING", "MAINPID", "MAINPIDFDID", "MAINPIDFD", "FDSTORE", "FDSTOREREMOVE", "FDNAME", "FDPOLL", "BARRIER":
-			// The service is hupt, which goes on.
-		default:
+		case "STATUS", "ERRNO", "BUSERROR", "VARLINKERROR", "EXTEND_TIMEOUT_USEC", "RELOADING", "MONOTONIC_USEC":
 			pass = append(pass, line)
+		case "WATCHDOG":
+			if line == "WATCHDOG=1" { // WATCHDOG=trigger would end hupt
+				pass = append(pass, line)
+			}
+		default:
+			if strings.HasPrefix(name, "X_") { // nobody's meaning but the sender's
+				pass = append(pass, line)
+			}
+			// The service is hupt, which goes on: its main pid, its descriptors, its
+			// watchdog's time and its end are not the program's to tell.
 		}
 	}
 	if serves && len(pass) > 0 {

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"hupt/generation"
 )
 
@@ -80,13 +82,28 @@ func (p *pidfile) remove() {
 	p.written = 0
 }
 
-// readPid is the pid in a file; 0: there is none.
+// pidfileMax is how long a pidfile may be.
+const pidfileMax = 64
+
+// readPid is the pid in a file; 0: there is none. Where the program may write,
+// anything may have the name: a link, a FIFO that nobody writes to, a device that
+// never ends.
 func readPid(path string) int {
-	b, err := os.ReadFile(path)
-	if err != nil || len(b) > 64 {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
 		return 0
 	}
-	pid, _ := strconv.Atoi(strings.TrimSpace(string(b)))
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size > pidfileMax {
+		return 0
+	}
+	b := make([]byte, pidfileMax)
+	n, err := unix.Read(fd, b)
+	if err != nil {
+		return 0
+	}
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(b[:n])))
 	return max(pid, 0)
 }
 

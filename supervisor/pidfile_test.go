@@ -196,3 +196,34 @@ func TestUnlinkRefused(t *testing.T) {
 	r.never("launch 2")
 	alone(t, dir, "sub")
 }
+
+// TestReadPid: whatever the program may have put there is read in no time, and
+// only a small file is believed.
+func TestReadPid(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	fifo := filepath.Join(dir, "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(dir, "link")
+	good := write("good", " 4711\n")
+	if err := os.Symlink(good, link); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]int{
+		good: 4711, write("empty", ""): 0, write("words", "hello"): 0, write("negative", "-1"): 0,
+		write("long", "1"+strings.Repeat(" ", 64)): 0,
+		fifo: 0, link: 0, "/dev/zero": 0, dir: 0, filepath.Join(dir, "none"): 0,
+	} {
+		if got := readPid(path); got != want {
+			t.Errorf("%s: %d, not %d", path, got, want)
+		}
+	}
+}

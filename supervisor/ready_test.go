@@ -82,6 +82,8 @@ func TestNotify(t *testing.T) {
 	d.wants("READY=1 MAINPID=" + itoa(os.Getpid()))
 	say.Write([]byte("X_ODD=1"))
 	d.wants("X_ODD=1")
+	say.Write([]byte("WATCHDOG=trigger\nWATCHDOG_USEC=1\nMAINPIDFD=1\nNOTIFYACCESS=all\nEXIT_STATUS=0\nSTATUS=the rest"))
+	d.wants("STATUS=the rest")
 	say.Write([]byte("WATCHDOG=1"))
 	d.wants("WATCHDOG=1")
 	say.Write([]byte("RELOADING=1\nMONOTONIC_USEC=5"))
@@ -223,5 +225,56 @@ func TestHelper(t *testing.T) {
 	close(quit)
 	if err := r.Supervisor.run(helper{command: "sleep 100", program: p, limit: time.Minute, quit: quit}); err != errQuit {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestOneAssignment: what a program chose, the path of a socket for one, begins no
+// assignment of its own in what systemd is told.
+func TestOneAssignment(t *testing.T) {
+	d := newService(t)
+	told := systemd{upstream: os.Getenv("NOTIFY_SOCKET"), reloads: true}
+	told.reloaded("bind to /tmp/x\nMAINPID=1\nWATCHDOG=trigger failed")
+	d.wants("READY=1 STATUS=bind to /tmp/x?MAINPID=1?WATCHDOG=trigger failed")
+}
+
+// TestMayTell: a worker that has left root behind does not speak for its master.
+func TestMayTell(t *testing.T) {
+	r := start(t)
+	g := &gen{main: os.Getpid()}
+	r.call(func() {
+		g.traced = r.gens[1].traced
+		other := uint32(os.Getuid() + 1)
+		for _, c := range []struct {
+			pid  int
+			uid  uint32
+			want bool
+		}{
+			{os.Getpid(), other, true}, // the main process, whatever it has become
+			{g.traced.Root, other, false},
+			{1, other, false},
+			{1, uint32(os.Getuid()), true},
+			{1, 0, true},
+		} {
+			if got := r.mayTell(g, &unix.Ucred{Pid: int32(c.pid), Uid: c.uid}); got != c.want {
+				t.Errorf("pid %d of uid %d: %v", c.pid, c.uid, got)
+			}
+		}
+	})
+}
+
+// TestRate: a flood waits.
+func TestRate(t *testing.T) {
+	var r rate
+	now := time.Now()
+	for n := range notifyRate {
+		if p := r.pause(now); p != 0 {
+			t.Fatalf("message %d waits %v", n, p)
+		}
+	}
+	if p := r.pause(now.Add(300 * time.Millisecond)); p != 700*time.Millisecond {
+		t.Errorf("one too many waits %v", p)
+	}
+	if p := r.pause(now.Add(time.Second)); p != 0 {
+		t.Errorf("a second later it waits %v", p)
 	}
 }

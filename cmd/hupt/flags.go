@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"net/url"
+	"os"
+	"os/user"
 	"strconv"
 	"strings"
 	"syscall"
@@ -10,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hupt/control"
 	"hupt/supervisor"
 )
 
@@ -134,6 +137,34 @@ func (r *readiness) UnmarshalText(text []byte) error {
 // runtimeDir is the flag that says where control sockets are.
 type runtimeDir struct {
 	RuntimeDir string `help:"Directory of the control sockets." env:"HUPT_RUNTIME_DIR" placeholder:"DIR"`
+}
+
+// whose is the flags that say which instances a command is about.
+type whose struct {
+	runtimeDir
+	User string `help:"For root: the instances of this user, by name or uid. Without it, only root's own are meant by a name, by a program, or by nothing." placeholder:"USER"`
+}
+
+// uid is the user whose instances are meant.
+func (w whose) uid() (int, error) {
+	self := os.Getuid()
+	if w.User == "" {
+		return self, nil
+	}
+	uid, err := strconv.ParseUint(w.User, 10, 31)
+	if err != nil {
+		u, err := user.Lookup(w.User)
+		if err != nil {
+			return 0, usagef("--user: there is no user %q", w.User)
+		}
+		if uid, err = strconv.ParseUint(u.Uid, 10, 31); err != nil {
+			return 0, usagef("--user: %s has the uid %q", w.User, u.Uid)
+		}
+	}
+	if int(uid) != self && self != 0 {
+		return 0, fmt.Errorf("%w: only root acts on the instances of uid %d", control.ErrForeign, uid)
+	}
+	return int(uid), nil
 }
 
 // order is whether the new version starts beside the old one or after it.

@@ -88,7 +88,7 @@ func await(ts *testscript.TestScript, _ bool, args []string) {
 		dir = args[1]
 	}
 	for deadline := time.Now().Add(machine.Patience(10 * time.Second)); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		found, _ := control.Find(context.Background(), control.Dirs(dir))
+		found, _ := control.Find(context.Background(), control.Dirs(dir, os.Getuid()))
 		answering := 0
 		for _, i := range found {
 			if i.Err == nil {

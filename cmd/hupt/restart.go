@@ -34,7 +34,7 @@ type restartCmd struct {
 	Unset []string `sep:"none" help:"Take a variable out of it." placeholder:"NAME"`
 	Chdir string   `help:"Another working directory." placeholder:"DIR"`
 	modeFlags
-	runtimeDir
+	whose
 
 	rollback bool
 }
@@ -47,13 +47,13 @@ type rollbackCmd struct {
 	Timeout     duration `help:"As of restart." placeholder:"DUR"`
 	JSON        bool     `name:"json" help:"Print events as lines of JSON."`
 	modeFlags
-	runtimeDir
+	whose
 }
 
 // Run restarts with what was before.
 func (c *rollbackCmd) Run(std *streams) error {
 	r := restartCmd{Target: c.Target, WaitDrained: c.WaitDrained, NoWait: c.NoWait, Timeout: c.Timeout,
-		JSON: c.JSON, modeFlags: c.modeFlags, runtimeDir: c.runtimeDir, rollback: true}
+		JSON: c.JSON, modeFlags: c.modeFlags, whose: c.whose, rollback: true}
 	return r.Run(std, nil)
 }
 
@@ -93,7 +93,7 @@ func (c *restartCmd) Run(std *streams, other otherCommand) error {
 	}
 	ctx, cancel := ossignal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
-	target, err := find(ctx, c.RuntimeDir, c.Target)
+	target, err := find(ctx, c.whose, c.Target)
 	if err != nil {
 		return err
 	}
@@ -132,17 +132,21 @@ func targetName(arg *string) (string, error) {
 }
 
 // find gives the instance that is meant.
-func find(ctx context.Context, dir string, arg *string) (*control.Instance, error) {
+func find(ctx context.Context, of whose, arg *string) (*control.Instance, error) {
 	target, err := targetName(arg)
 	if err != nil {
 		return nil, err
 	}
-	instances, err := control.Find(ctx, control.Dirs(dir))
+	uid, err := of.uid()
 	if err != nil {
 		return nil, err
 	}
-	picked, err := control.Pick(instances, target)
-	if target == "" && dir == "" && len(instances) == 0 {
+	instances, err := control.Find(ctx, control.Dirs(of.RuntimeDir, uid))
+	if err != nil {
+		return nil, err
+	}
+	picked, err := control.Pick(instances, target, uid)
+	if target == "" && of.RuntimeDir == "" && len(instances) == 0 {
 		if lost := control.Lost(); lost != nil {
 			return nil, lost
 		}

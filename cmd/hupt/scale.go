@@ -18,7 +18,7 @@ type scaleCmd struct {
 	Target *string `arg:"" optional:"" help:"As of restart."`
 	NoWait bool    `help:"Begin it and leave."`
 	JSON   bool    `name:"json" help:"Print events as lines of JSON."`
-	runtimeDir
+	whose
 }
 
 // Run changes the number of processes of an instance that was started with
@@ -29,7 +29,7 @@ func (c *scaleCmd) Run(std *streams) error {
 	}
 	ctx, cancel := ossignal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
-	target, err := find(ctx, c.RuntimeDir, c.Target)
+	target, err := find(ctx, c.whose, c.Target)
 	if err != nil {
 		return err
 	}

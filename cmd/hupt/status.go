@@ -14,7 +14,7 @@ type statusCmd struct {
 	Target      *string `arg:"" optional:"" help:"As of restart; without it all instances are shown."`
 	Connections bool    `help:"Show each connection, too."`
 	JSON        bool    `name:"json" help:"Print an array with the status of each."`
-	runtimeDir
+	whose
 }
 
 // report is one instance in the output of --json.
@@ -32,14 +32,18 @@ func (c *statusCmd) Run(std *streams) error {
 	if err != nil {
 		return err
 	}
-	instances, err := control.Find(ctx, control.Dirs(c.RuntimeDir))
+	uid, err := c.uid()
+	if err != nil {
+		return err
+	}
+	instances, err := control.Find(ctx, control.Dirs(c.RuntimeDir, uid))
 	if err != nil {
 		return err
 	}
 	var picked error // why not exactly one was picked
 	if target != "" || len(instances) == 0 {
 		var one *control.Instance
-		if one, picked = control.Pick(instances, target); picked == nil {
+		if one, picked = control.Pick(instances, target, uid); picked == nil {
 			instances = []control.Instance{*one}
 		}
 	}

@@ -15,7 +15,7 @@ import (
 type stopCmd struct {
 	Target *string `arg:"" optional:"" help:"As of restart."`
 	JSON   bool    `name:"json" help:"Print events as lines of JSON."`
-	runtimeDir
+	whose
 }
 
 // exitGrace is how long hupt may take to end after it said that all is over,
@@ -26,7 +26,7 @@ const exitGrace = 10 * time.Second
 func (c *stopCmd) Run(std *streams) error {
 	ctx, cancel := ossignal.NotifyContext(context.Background(), os.Interrupt)
 	defer cancel()
-	target, err := find(ctx, c.RuntimeDir, c.Target)
+	target, err := find(ctx, c.whose, c.Target)
 	if err != nil {
 		return err
 	}
