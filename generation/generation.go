@@ -191,6 +191,15 @@ func (m *Machine) Next() int { return m.last + 1 }
 // that failed is started again.
 func (m *Machine) Recovering() bool { return m.recovery != nil }
 
+// Rises is how long the first generation may still take to serve, as of now,
+// before a restart that nobody waits for is begun beside it; 0: no longer.
+func (m *Machine) Rises(now time.Time) time.Duration {
+	if g := m.Gen(m.serving); g != nil && g.first {
+		return max(0, FirstSettle-now.Sub(g.Launched))
+	}
+	return 0
+}
+
 // State is the instance's, in a word.
 func (m *Machine) State() string {
 	switch {

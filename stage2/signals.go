@@ -32,13 +32,24 @@ type Signals struct {
 // stand as they did, and the kernel tells of them.
 func InheritedSignals() Signals {
 	s, _ := runtimeSignals()
+	s.Ignored |= noted | ignoredByNow()
+	return s
+}
+
+// noted is what NoteSignals found ignored.
+var noted uint64
+
+// NoteSignals is for a process that asks for signals before InheritedSignals,
+// which takes some time: whether they were ignored can't be told afterwards.
+func NoteSignals() { noted = ignoredByNow() }
+
+func ignoredByNow() (ignored uint64) {
 	for n := 1; n <= 64; n++ {
 		if signal.Ignored(syscall.Signal(n)) {
-			s.Ignored |= 1 << (n - 1)
+			ignored |= 1 << (n - 1)
 		}
 	}
-	s.Ignored |= ignoredNow()
-	return s
+	return ignored | ignoredNow()
 }
 
 // ignoredNow is SigIgn of /proc/self/status.

@@ -222,10 +222,6 @@ func (s *Supervisor) decided(ok bool) {
 		default:
 		}
 	}
-	if s.again {
-		s.again = false
-		s.beside(func() { s.call(func() { s.begin(RestartOptions{}) }) })
-	}
 }
 
 // mayCloseHeld closes the held sockets once they have passed: when the old

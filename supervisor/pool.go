@@ -38,6 +38,7 @@ type Pool struct {
 	work      string // what is being done to all of them; "": nothing
 	again     bool   // a restart signal came meanwhile
 	hangups   hangups
+	stops     orders
 	stopping  bool
 	restarts  int
 	rollbacks int
@@ -90,7 +91,7 @@ func (p *Pool) Run() (exitCode int, err error) {
 	p.systemd.up = p.cfg.Up
 	p.systemd.upstream = os.Getenv("NOTIFY_SOCKET")
 	reported := report(&p.hub, p.cfg.Report)
-	sigs := catch(p.signals)
+	sigs := catch(p.signals, p.cfg.RestartSignal)
 	lastResort(p.signals, p.tracer, p.done)
 	if failed := p.loop(sigs); failed != nil {
 		return ExitPanic, p.letGo(failed)
@@ -217,6 +218,9 @@ func (p *Pool) call(f func()) bool {
 func (p *Pool) caught(sig syscall.Signal) {
 	switch sig {
 	case unix.SIGTERM, unix.SIGINT, unix.SIGQUIT:
+		if p.stops.again(time.Now()) {
+			return
+		}
 		p.stop()
 	case p.cfg.RestartSignal:
 		p.hup(0)

@@ -21,8 +21,12 @@ const together = 50 * time.Millisecond
 
 // catch asks for every signal that somebody may send to hupt. SIGURG, SIGCHLD
 // and SIGPIPE are the runtime's and the kernel's own business.
-func catch(inherited stage2.Signals) <-chan os.Signal {
-	c := make(chan os.Signal, 64)
+// restart is the one that restarts.
+func catch(inherited stage2.Signals, restart syscall.Signal) <-chan os.Signal {
+	c := early
+	if c == nil {
+		c = make(chan os.Signal, 64)
+	}
 	for n := syscall.Signal(1); n <= 64; n++ {
 		switch n {
 		case unix.SIGKILL, unix.SIGSTOP, unix.SIGURG, unix.SIGCHLD, unix.SIGPIPE,
@@ -38,6 +42,7 @@ func catch(inherited stage2.Signals) <-chan os.Signal {
 		}
 		signal.Notify(c, n)
 	}
+	meant(c, inherited, restart)
 	return c
 }
 
@@ -57,7 +62,12 @@ func (s *Supervisor) caught(sig syscall.Signal) {
 			return
 		}
 	}
-	s.told = s.told || ends(sig)
+	if ends(sig) {
+		s.told = true
+		if s.stops.again(time.Now()) {
+			return
+		}
+	}
 	// The program may be about to get the same one: wait, then look.
 	since := time.Now().Add(-together)
 	time.AfterFunc(together, func() {
@@ -70,6 +80,19 @@ func (s *Supervisor) caught(sig syscall.Signal) {
 // ends reports whether a signal to hupt ends the program.
 func ends(sig os.Signal) bool {
 	return sig == unix.SIGTERM || sig == unix.SIGINT || sig == unix.SIGQUIT
+}
+
+// orders tells one order to stop from two. timeout(1), docker stop and systemd
+// send the same signal to a process and to its group, microseconds apart.
+type orders struct{ last time.Time }
+
+// again reports whether one belongs with the one before.
+func (o *orders) again(now time.Time) bool {
+	if now.Sub(o.last) < burst {
+		return true
+	}
+	o.last = now
+	return false
 }
 
 // wasAsked reports whether the program ended because hupt, or both, were told so:
@@ -141,6 +164,26 @@ func (s *Supervisor) aboutToLaunch() bool {
 	return false
 }
 
+// begun1 reports whether the first version is being executed, or was.
+func (s *Supervisor) begun1() bool {
+	g := s.gens[1]
+	return g == nil || g.executes.Load()
+}
+
+// mayBeginAgain begins the restart that a signal asked for when none could
+// begin, as soon as one can: whatever was in its way.
+func (s *Supervisor) mayBeginAgain() {
+	if !s.again || s.ended || s.machine.State() != "running" || s.machine.Serving() == 0 || s.machine.Busy() != "" {
+		return
+	}
+	if rises := s.machine.Rises(time.Now()); rises > 0 {
+		time.AfterFunc(rises, func() { s.call(s.mayBeginAgain) })
+		return
+	}
+	s.again = false
+	s.beside(func() { s.call(func() { s.begin(RestartOptions{}) }) })
+}
+
 // restartBySignal begins a restart unless the same signal, sent to hupt and to
 // several processes of the program at once (killall), has begun one already.
 // sender is a pid, or 0 if it is not known.
@@ -154,6 +197,9 @@ func (s *Supervisor) restartBySignal(sender int) {
 		return
 	}
 	err := s.begin(RestartOptions{})
+	if errors.Is(err, ErrBusy) && s.machine.Next() == 2 && !s.begun1() {
+		return // whatever was put in place will be executed
+	}
 	if errors.Is(err, ErrBusy) {
 		// Whoever sent it put new code in place just now, and nobody waits for
 		// an answer: do it as soon as it can be done.

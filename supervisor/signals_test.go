@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -9,6 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hupt/generation"
+	"hupt/stage2"
 	"hupt/tracer"
 )
 
@@ -178,4 +181,46 @@ func TestHammer(t *testing.T) {
 	r.sent(unix.SIGUSR2)
 	r.asked("kill 1", "forget 1")
 	r.never("kill 2")
+}
+
+// TestHangupWhileStarting: one that comes while the first version is on its way
+// is not lost, and does not begin a second one beside it before that serves.
+func TestHangupWhileStarting(t *testing.T) {
+	r := begin(t)
+	r.await(EventStarting)
+	r.call(func() { r.again = true })
+	r.call(r.mayBeginAgain)
+	r.never("launch 2")
+	r.serve(1)
+	r.asked("settle 1", "launch 2")
+}
+
+// TestRememberedHangup: one that came while a rescue was under way is carried out
+// when that is over, not at the end of some later restart.
+func TestRememberedHangup(t *testing.T) {
+	r := start(t)
+	r.call(func() { r.again = true })
+	r.call(func() { r.step(generation.HammerWanted{}) }) // anything
+	r.asked("settle 1", "launch 2")
+}
+
+// TestOrders: one order to stop that reaches hupt twice is one.
+func TestOrders(t *testing.T) {
+	var o orders
+	now := time.Now()
+	if o.again(now) || !o.again(now.Add(time.Millisecond)) || !o.again(now.Add(burst-1)) || o.again(now.Add(burst)) {
+		t.Error("told apart wrongly")
+	}
+}
+
+// TestMeant: what came before there was an instance means what it would later.
+func TestMeant(t *testing.T) {
+	c := make(chan os.Signal, 8)
+	for _, sig := range []os.Signal{unix.SIGHUP, unix.SIGTERM, unix.SIGINT, unix.SIGUSR2} {
+		c <- sig
+	}
+	meant(c, stage2.Signals{Ignored: 1 << (unix.SIGINT - 1)}, unix.SIGHUP)
+	if len(c) != 2 || <-c != unix.SIGTERM || <-c != unix.SIGUSR2 {
+		t.Error("something else is left")
+	}
 }

@@ -100,6 +100,7 @@ type Supervisor struct {
 	outside    map[delivery]time.Time       // when the program last got a signal that hupt gets, too
 	terminal   map[syscall.Signal]time.Time // when the terminal, or whoever sent it to hupt, last stopped it
 	hangups    hangups
+	stops      orders
 	again      bool      // a restart signal came while a restart was in progress
 	stopped    bool      // the program is in a group-stop
 	stopsToo   bool      // …and hupt was, for that
@@ -238,7 +239,7 @@ func (s *Supervisor) Run() (exitCode int, err error) {
 	reported := report(&s.hub, s.cfg.Report)
 	var sigs <-chan os.Signal
 	if s.member == nil { // else the pool gets them
-		sigs = catch(s.signals)
+		sigs = catch(s.signals, s.cfg.RestartSignal)
 		lastResort(s.signals, s.tracer, s.done)
 	}
 	if p := s.loop(sigs); p != nil {
@@ -320,6 +321,7 @@ func (s *Supervisor) step(ev generation.Event) {
 	for _, a := range actions {
 		s.act(a)
 	}
+	s.mayBeginAgain()
 }
 
 // later sends an event to the loop from beside it.

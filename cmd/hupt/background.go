@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hupt/stage2"
+	"hupt/supervisor"
 )
 
 // `hupt run --background` starts itself once more, in a session of its own, and
@@ -74,10 +75,8 @@ func (c *runCmd) background(std *streams, line commandLine) error {
 		return err
 	}
 	// Who is impatient means the daemon.
-	signals := make(chan os.Signal, 8)
-	ossignal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT)
 	go func() {
-		for sig := range signals {
+		for sig := range supervisor.Early() {
 			child.Signal(sig)
 		}
 	}()

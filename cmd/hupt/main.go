@@ -13,6 +13,7 @@ import (
 
 	"hupt/doctor"
 	"hupt/stage2"
+	"hupt/supervisor"
 )
 
 func main() {
@@ -23,6 +24,9 @@ func main() {
 	}
 	if doctor.ProbeRequested() {
 		doctor.ProbeMain()
+	}
+	if len(os.Args) > 1 && os.Args[1] == "run" {
+		supervisor.CatchEarly()
 	}
 	os.Exit(run(os.Args[1:], &streams{os.Stdin, os.Stdout, os.Stderr}))
 }

@@ -9,6 +9,7 @@ import (
 
 	"hupt/control"
 	"hupt/generation"
+	"hupt/internal/fault"
 	"hupt/supervisor"
 )
 
@@ -76,6 +77,7 @@ func (c *runCmd) run(std *streams, up func()) error {
 		return err
 	}
 	config.Up = up
+	fault.Point("start")
 	report := newReporter(std.err, c.level())
 	defer report.close()
 	config.Report = report.event

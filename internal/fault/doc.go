@@ -9,4 +9,5 @@
 //	launch=~300ms       …a random time up to that
 //	loop=panic?PATH     it panics at the first pass at which PATH exists, once
 //	stop=panic*9?PATH   …at nine passes
+//	start=mark?PATH     it makes an empty file PATH
 package fault

@@ -25,6 +25,7 @@ type rule struct {
 	delay  time.Duration
 	random bool
 	path   string       // it panics if this exists
+	mark   bool         // no: it makes that
 	times  atomic.Int64 // that it still does
 }
 
@@ -37,7 +38,7 @@ func parse(text string) (rules []*rule) {
 		if how, path, panics := strings.Cut(what, "?"); panics {
 			n := int64(1)
 			fmt.Sscanf(how, "panic*%d", &n)
-			r.path = path
+			r.path, r.mark = path, how == "mark"
 			r.times.Store(n)
 		} else {
 			what, r.random = strings.CutPrefix(what, "~")
@@ -52,7 +53,11 @@ func parse(text string) (rules []*rule) {
 }
 
 func (r *rule) apply() {
-	if r.path != "" {
+	switch {
+	case r.mark:
+		os.WriteFile(r.path, nil, 0o600)
+		return
+	case r.path != "":
 		if _, err := os.Lstat(r.path); err == nil && r.times.Add(-1) >= 0 {
 			panic("deliberate, at " + r.point)
 		}

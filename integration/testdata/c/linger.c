@@ -73,11 +73,22 @@ int main(int argc, char **argv) {
 		fprintf(stderr, "bind %s: %s\n", version(), bind(fd, (struct sockaddr *)&a, sizeof a) < 0 ? strerror(errno) : "done");
 	if (!strcmp(opt.model, "notify"))
 		for (int n = 0; n < 5; n++) {
-			/* By a child: the end of a process does not linger, a close here might. */
+			/* By a child: the end of a process does not linger, a close here would if it
+			 * were the last. So the child waits until it is not. */
+			int closed[2];
+			char end;
 			if (n) fd = lingering();
+			if (pipe(closed) < 0) die("pipe");
 			pid_t child = fork();
-			if (!child) notify("X_GIVEN=1", fd), _exit(0);
+			if (!child) {
+				close(closed[1]);
+				if (read(closed[0], &end, 1) < 0) die("read");
+				notify("X_GIVEN=1", fd);
+				_exit(0);
+			}
 			close(fd);
+			close(closed[0]);
+			close(closed[1]);
 			waitpid(child, NULL, 0);
 		}
 	int listener = open_listener(0);
