@@ -30,7 +30,9 @@ type restartCmd struct {
 
 	Rolling *bool `negatable:"" help:"Of --multi: one process after the other, or all at once; as the run was told."`
 
-	Env   []string `sep:"none" help:"Set a variable of the environment, for this and all later versions." placeholder:"NAME=VALUE"`
+	Env     []string `sep:"none" help:"Set a variable of the environment, for this and all later versions; without a value, to the one that it has here." placeholder:"NAME[=VALUE]"`
+	EnvFile string   `help:"The same for each line of a file." placeholder:"FILE"`
+
 	Unset []string `sep:"none" help:"Take a variable out of it." placeholder:"NAME"`
 	Chdir string   `help:"Another working directory." placeholder:"DIR"`
 	modeFlags
@@ -59,7 +61,11 @@ func (c *rollbackCmd) Run(std *streams) error {
 
 // options checks what the restart is to have different.
 func (c *restartCmd) options(other otherCommand) (supervisor.RestartOptions, error) {
-	o := supervisor.RestartOptions{ReadyTimeout: time.Duration(c.Timeout), Mode: c.mode(), Command: other, Env: c.Env, Unset: c.Unset, Rollback: c.rollback, Rolling: c.Rolling}
+	env, err := environment(c.EnvFile, c.Env)
+	if err != nil {
+		return supervisor.RestartOptions{}, err
+	}
+	o := supervisor.RestartOptions{ReadyTimeout: time.Duration(c.Timeout), Mode: c.mode(), Command: other, Env: env, Unset: c.Unset, Rollback: c.rollback, Rolling: c.Rolling}
 	if c.Timeout < 0 {
 		return o, usagef("--timeout must not be negative")
 	}
