@@ -47,6 +47,9 @@ func (t *Tracer) onPathCall(k *task, si syscallInfo) {
 func (t *Tracer) dropPath(k *task, c pathCall) bool {
 	g := k.proc.gen
 	if inode, f := t.fileAt(k, c.from); f != nil && t.neededAt(g, inode, c.rename) {
+		if !k.mayRemove(f.lookup) {
+			return false
+		}
 		if !g.quiesced || !t.othersHave(g, inode) {
 			f.removed = g
 		}
@@ -57,7 +60,7 @@ func (t *Tracer) dropPath(k *task, c pathCall) bool {
 	}
 	inode, f := t.fileAt(k, c.to)
 	switch {
-	case f == nil || !t.neededBeside(g, inode):
+	case f == nil || !t.neededBeside(g, inode) || !k.mayRemove(f.lookup):
 		return false
 	case g.quiesced:
 		return t.succeed(k)
@@ -175,7 +178,7 @@ func (t *Tracer) succeed(k *task) bool {
 func (t *Tracer) adoptByRename(k *task, c pathCall, inode uint64, f *socketFile) bool {
 	g := k.proc.gen
 	source, temporary := t.fileAt(k, c.from)
-	if temporary == nil || !g.has(source) {
+	if temporary == nil || !g.has(source) || !k.mayRemove(temporary.lookup) {
 		return false
 	}
 	var got *offer
@@ -193,7 +196,7 @@ func (t *Tracer) adoptByRename(k *task, c pathCall, inode uint64, f *socketFile)
 		return false
 	}
 	st, err := temporary.stat()
-	if err != nil {
+	if err != nil || idOf(&st) != temporary.id {
 		return false
 	}
 	// What it set on its own file while that had another name.

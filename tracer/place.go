@@ -70,8 +70,8 @@ func lookUp(tid, dirfd int, path string) (l lookup, err error) {
 
 // openDir opens a directory as task tid would: from its working directory,
 // under its root directory and in its mount namespace. Absolute symbolic links
-// on a relative path go by hupt's root; a program that changed its own and has
-// such is not served.
+// on a relative path, and a ".." that leads above where it begins, would go by
+// hupt's root: a program that changed its own and has such is not served.
 func openDir(tid, dirfd int, path string) (*os.File, error) {
 	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
 	proc := fmt.Sprintf("/proc/%d/", tid)
@@ -80,7 +80,10 @@ func openDir(tid, dirfd int, path string) (*os.File, error) {
 		if dirfd != unix.AT_FDCWD {
 			from = fmt.Sprintf("%sfd/%d", proc, dirfd)
 		}
-		return open(unix.AT_FDCWD, from+"/"+path, flags)
+		if hasOurRoot(tid) {
+			return open(unix.AT_FDCWD, from+"/"+path, flags)
+		}
+		return openUnder(from, path, flags, unix.RESOLVE_BENEATH)
 	}
 	// What is a task's own in /proc leads to hupt's own if hupt looks. Servers
 	// bind by way of it where a path is too long for an address.
@@ -89,18 +92,30 @@ func openDir(tid, dirfd int, path string) (*os.File, error) {
 			if own == "/dev/fd/" {
 				rest = "fd/" + rest
 			}
+			if !hasOurRoot(tid) {
+				return nil, unix.EXDEV
+			}
 			return open(unix.AT_FDCWD, proc+rest, flags)
 		}
 	}
 	if hasOurRoot(tid) {
 		return open(unix.AT_FDCWD, path, flags)
 	}
-	root, err := open(unix.AT_FDCWD, proc+"root", flags)
+	return openUnder(proc+"root", path, flags, unix.RESOLVE_IN_ROOT)
+}
+
+// openUnder opens a path from a directory that it can't leave (openat2(2), Linux
+// 5.6; without it, it fails).
+func openUnder(from, path string, flags, how uint64) (*os.File, error) {
+	dir, err := open(unix.AT_FDCWD, from, int(flags))
 	if err != nil {
 		return nil, err
 	}
-	defer root.Close()
-	fd, err := unix.Openat2(int(root.Fd()), path, &unix.OpenHow{Flags: flags, Resolve: unix.RESOLVE_IN_ROOT})
+	defer dir.Close()
+	if path == "" {
+		path = "."
+	}
+	fd, err := unix.Openat2(int(dir.Fd()), path, &unix.OpenHow{Flags: flags, Resolve: how | unix.RESOLVE_NO_MAGICLINKS})
 	if err != nil {
 		return nil, os.NewSyscallError("openat2", err)
 	}

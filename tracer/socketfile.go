@@ -67,23 +67,32 @@ func parseID(s string) uint32 {
 	return uint32(n)
 }
 
+// permissions are the bits that hupt gives a file: never set-id ones.
+const permissions = 0o777
+
 // set gives the file an owner and permissions. What hupt may not do, the
-// program could not have done either, but for a change of its group.
+// program could not have done either, but for a change of its group. The name is
+// looked up once: whatever it leads to afterwards is left alone.
 func (f *socketFile) set(m fileMode) {
-	st, err := f.stat()
-	if err != nil || idOf(&st) != f.id || f.replaced {
+	fd, err := unix.Openat(int(f.in.Fd()), f.name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil || idOf(&st) != f.id || !isSocket(&st) || f.replaced {
 		return
 	}
 	have := modeOf(&st)
-	dir := int(f.in.Fd())
 	if have.uid != m.uid || have.gid != m.gid {
-		unix.Fchownat(dir, f.name, int(m.uid), int(m.gid), unix.AT_SYMLINK_NOFOLLOW)
+		unix.Fchownat(fd, "", int(m.uid), int(m.gid), unix.AT_EMPTY_PATH)
 	}
-	if have.mode != m.mode {
-		// It is no symbolic link: that was just looked at.
-		unix.Fchmodat(dir, f.name, m.mode, 0)
+	if have.mode != m.mode&permissions {
+		unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), m.mode&permissions)
 	}
 }
+
+func isSocket(st *unix.Stat_t) bool { return st.Mode&unix.S_IFMT == unix.S_IFSOCK }
 
 // path is where the file is, as hupt sees it.
 func (f *socketFile) path() string {
@@ -120,8 +129,11 @@ func (f *socketFile) unlink() {
 
 // noteFile remembers the file of a socket that was just bound.
 func (t *Tracer) noteFile(inode uint64, in lookup, asked fileMode) {
+	// The text of the path was read twice, by hupt and by the kernel, and may have
+	// been another one then: of a file that is no socket, or is not of whoever the
+	// kernel would have made it for, nothing is noted.
 	st, err := in.stat()
-	if err != nil {
+	if err != nil || !isSocket(&st) || st.Uid != asked.uid && os.Geteuid() == 0 {
 		return
 	}
 	id := idOf(&st)
@@ -177,7 +189,7 @@ func inheritedFile(h *Held) *socketFile {
 		return nil
 	}
 	st, err := l.stat()
-	if err != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK || h.Name.File.Inode != 0 && h.Name.File.Inode != uint32(st.Ino) {
+	if err != nil || !isSocket(&st) || h.Name.File.Inode != 0 && h.Name.File.Inode != uint32(st.Ino) {
 		return nil
 	}
 	return &socketFile{lookup: l, id: idOf(&st), asked: modeOf(&st)}
