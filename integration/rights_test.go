@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestStrangersGetNothing: root's program has a child of another user, which binds
@@ -55,6 +56,43 @@ func TestDroppedRights(t *testing.T) {
 				if out := i.tail(); !strings.Contains(out, "owner "+version+": serves") {
 					t.Errorf("%s does not serve:\n%s", version, out)
 				}
+			}
+		})
+	}
+}
+
+// TestTakeAway: a child of another user unlinks root's path, in a directory that is
+// root's, and renames over it: it is told no, as bare, and the path leads to
+// somebody who serves all the time.
+func TestTakeAway(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can become somebody else")
+	}
+	t.Parallel()
+	for _, mode := range []os.FileMode{0o755, 0o777 | os.ModeSticky} {
+		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, c("c-takeaway", "takeaway"))
+			s.v.tag, s.v.check = bodyTag, checkBody
+			dir := s.dir + "/run.d"
+			if err := os.Mkdir(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(dir, mode); err != nil {
+				t.Fatal(err)
+			}
+			s.socket = dir + "/s"
+			i := launchAt(t, s.dir, launch{argv: []string{s.program(), "path=" + s.socket}})
+			s.awaitAnswer()
+			run := begin(t, paced(s))
+			for n := 1; n <= 3; n++ {
+				s.deploy(fmt.Sprintf("v%d", n))
+				i.restart("--wait-drained")
+				time.Sleep(100 * time.Millisecond) // its child has tried
+			}
+			noneFailed(t, "takeaway", run.Stop())
+			if out := i.tail(); strings.Contains(out, "unlink v") || strings.Contains(out, "rename v") {
+				t.Errorf("another user's child took root's path away:\n%s", out)
 			}
 		})
 	}
