@@ -22,7 +22,7 @@ import (
 const (
 	// answerTimeout is how long an instance may take to begin an answer.
 	answerTimeout = 5 * time.Second
-	// maxAnswer bounds what a client reads of one answer or event: an instance
+	// maxAnswer bounds what a client reads of one answer, in bytes: an instance
 	// is another user's program when root asks.
 	maxAnswer = 16 << 20
 	// maxEvent bounds one event of a stream, in the same way.

@@ -91,6 +91,32 @@ func TestPanicAtStop(t *testing.T) {
 	}
 }
 
+// TestPanicInStatus: one of whoever only looks costs the answer, and nothing else.
+func TestPanicInStatus(t *testing.T) {
+	t.Parallel()
+	for name, flags := range map[string][]string{"one": nil, "pool": {"--multi", "2"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, named("go"))
+			now := filepath.Join(s.dir, "now")
+			i := launchAt(t, s.dir, launch{flags: flags, argv: s.argv(), env: s.env(), faults: "call=panic?" + now})
+			await(t, "all of it serves", func() bool { return i.says(" serves after") == max(1, len(flags)) })
+			if err := os.WriteFile(now, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if out, code := i.hupt("status"); code != 7 {
+				t.Errorf("status of one that fails at it: exit code %d\n%s", code, out)
+			}
+			await(t, "hupt tells of it", func() bool { return i.says("internal error, which") == 1 })
+			if out, code := i.hupt("status"); code != 0 {
+				t.Errorf("the next status: exit code %d\n%s", code, out)
+			}
+			s.deploy("v1")
+			i.restart()
+		})
+	}
+}
+
 // TestPanicInRestart: whatever a restart was in the middle of, one version is
 // left, and it serves. A version that was only on its way is not.
 func TestPanicInRestart(t *testing.T) {

@@ -246,3 +246,20 @@ func TestNoPool(t *testing.T) {
 		t.Errorf("exit code %d, %q", code, out)
 	}
 }
+
+// TestPoolHangupWhileScaling: a HUP that comes while processes are added is carried
+// out when they are there.
+func TestPoolHangupWhileScaling(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, named("c-threads"))
+	s.args = []string{"startup=1000"}
+	i := start(s, "--multi", "1")
+	if out, code := i.hupt("scale", "2", "--no-wait"); code != 0 {
+		t.Fatalf("scale: exit code %d\n%s", code, out)
+	}
+	i.signal(unix.SIGHUP)
+	await(t, "it is restarted", func() bool { st := i.status(); return st.State == "running" && st.Restarts == 1 })
+	if st := i.status(); st.Processes != 2 || len(st.Generations) < 2 {
+		t.Errorf("%+v", st)
+	}
+}

@@ -283,7 +283,7 @@ func begin(t *testing.T, change ...func(*Config, *fakeTracer)) *run {
 	}
 	r.Supervisor = &Supervisor{
 		cfg: cfg, tracer: r.fakeTracer, program: &program{command: cfg.Command, env: []string{"PATH=/bin", "A=1"}, dir: "/"}, started: time.Now(),
-		calls: make(chan func()), events: make(chan generation.Event), done: make(chan struct{}), panics: make(chan *tracer.Panic, 1),
+		calls: make(chan func()), events: make(chan generation.Event), done: make(chan struct{}), panics: newPanics(),
 		machine: generation.New(generation.Policy{ReadyTimeout: cfg.ReadyTimeout, DrainTimeout: cfg.DrainTimeout, KillAfter: cfg.KillAfter, Ready: cfg.Ready.policy(), WaitChildren: cfg.WaitChildren,
 			Revive: cfg.Revive, ReviveMax: cfg.ReviveMax, ReviveDelay: cfg.ReviveDelay, ReviveReset: cfg.ReviveReset}),
 		gens: make(map[int]*gen), timers: make(map[generation.Timer]*time.Timer), outside: make(map[delivery]time.Time),

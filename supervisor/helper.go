@@ -37,7 +37,7 @@ func (s *Supervisor) run(h helper) error {
 		return err
 	}
 	last := make(chan string, 1)
-	go s.relay(h, r, last)
+	s.beside(func() { s.relay(h, r, last) })
 	ended := make(chan unix.WaitStatus, 1)
 	kill, err := s.tracer.RunHelper(tracer.Helper{
 		Argv: []string{"/bin/sh", "-c", h.command}, Output: w, Dir: h.program.dir,

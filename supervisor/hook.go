@@ -99,6 +99,7 @@ func (s *Supervisor) hook(event HookEvent, n int, more ...string) {
 		}
 		command := s.hookCommand(h, n, more...)
 		s.hooks.add(func() {
+			defer s.panics.catch()
 			if err := s.run(command); err != nil {
 				s.hub.publish(Event{Time: time.Now(), Kind: EventWarning, Generation: n, Reason: fmt.Sprintf("hook %s (%s): it %v", h.Event, h.Command, err)})
 			}

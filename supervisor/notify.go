@@ -131,7 +131,7 @@ func (s *Supervisor) hangNotify(g *gen) (env []string, err error) {
 		return nil, fmt.Errorf("NOTIFY_SOCKET: %w", err)
 	}
 	g.notify = conn
-	go s.hear(g)
+	s.beside(func() { s.hear(g) })
 	return (&program{env: g.program.env}).changed(RestartOptions{Env: []string{"NOTIFY_SOCKET=" + name}}).env, nil
 }
 

@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"fmt"
-	"runtime/debug"
 	"time"
 
 	"hupt/generation"
@@ -24,55 +23,50 @@ func (e *InternalError) Error() string {
 	return fmt.Sprintf("internal error: %v; %s", e.Value, e.Left)
 }
 
+// panics is where a loop hears of the panics of what runs beside it, and of the
+// tracer's.
+type panics chan *tracer.Panic
+
+func newPanics() panics { return make(panics, 1) }
+
+// put ends the loop.
+func (c panics) put(p *tracer.Panic) {
+	select {
+	case c <- p:
+	default: // another one was first
+	}
+}
+
+// catch is deferred by what runs beside the loop.
+func (c panics) catch() {
+	if p := tracer.AsPanic(recover()); p != nil {
+		c.put(p)
+	}
+}
+
 // beside runs f beside the loop. A panic of it is the loop's to answer.
-func (s *Supervisor) beside(f func()) {
+func (c panics) beside(f func()) {
 	go func() {
-		defer s.catchPanic()
+		defer c.catch()
 		f()
 	}()
 }
 
-// catchPanic is deferred by what runs beside the loop.
-func (s *Supervisor) catchPanic() {
-	if p := asPanic(recover()); p != nil {
-		s.panicked(p)
-	}
-}
+func (s *Supervisor) beside(f func()) { s.panics.beside(f) }
 
 // tellPanic is deferred by what only looks. It tells of a panic and lets it go
 // on to whoever called, who must not take what there is for an answer.
 func (s *Supervisor) tellPanic() {
-	if v := recover(); v != nil {
-		p := asPanic(v)
+	if p := tracer.AsPanic(recover()); p != nil {
 		go s.mishap(p, false)
 		panic(p)
 	}
 }
 
-// panicked ends the loop.
-func (s *Supervisor) panicked(p *tracer.Panic) {
-	select {
-	case s.panics <- p:
-	default: // another one was first
-	}
-}
-
-// asPanic is what recover gave as a Panic; nil: nothing. It is called by a
-// deferred function, while the stack of the panic is still there.
-func asPanic(value any) *tracer.Panic {
-	switch v := value.(type) {
-	case nil:
-		return nil
-	case *tracer.Panic:
-		return v
-	}
-	return &tracer.Panic{Value: value, Stack: string(debug.Stack())}
-}
-
 // mishap: hupt failed at a stop of a task, which went on.
 func (s *Supervisor) mishap(p *tracer.Panic, fatal bool) {
 	if fatal {
-		s.panicked(p)
+		s.panics.put(p)
 		return
 	}
 	s.call(func() {
@@ -156,18 +150,10 @@ func (s *Supervisor) leaveOne() (left string, keep []*tracer.Generation) {
 	return fmt.Sprintf("generation %d (pid %d) serves on without hupt, which can't restart it any more", serves.n, serves.main), keep
 }
 
-// panicked ends the loop.
-func (p *Pool) panicked(failed *tracer.Panic) {
-	select {
-	case p.panics <- failed:
-	default: // another one was first
-	}
-}
-
 // mishap: hupt failed at a stop of a task, which went on.
 func (p *Pool) mishap(failed *tracer.Panic, fatal bool) {
 	if fatal {
-		p.panicked(failed)
+		p.panics.put(failed)
 		return
 	}
 	p.call(func() { p.publish(Event{Kind: EventWarning, Reason: mishapWords(failed)}) })

@@ -28,7 +28,7 @@ type Pool struct {
 	started time.Time
 	calls   chan func()
 	done    chan struct{}
-	panics  chan *tracer.Panic // of what runs beside the loop, and of the tracer
+	panics  panics
 	hub     hub
 	pidfile pidfile
 
@@ -66,7 +66,7 @@ func NewPool(cfg Config) (*Pool, error) {
 	signals := stage2.InheritedSignals()
 	p := &Pool{
 		cfg: cfg, signals: signals, program: program, started: time.Now(), next: 1,
-		calls: make(chan func()), done: make(chan struct{}), panics: make(chan *tracer.Panic, 1),
+		calls: make(chan func()), done: make(chan struct{}), panics: newPanics(),
 	}
 	var err error
 	p.tracer, err = tracer.New(tracer.Options{RestartSignal: cfg.RestartSignal, ReusePort: true, KillAtExit: cfg.KillAtExit, Catch: cfg.revives(), OnPanic: p.mishap})
@@ -114,7 +114,7 @@ func (p *Pool) Run() (exitCode int, err error) {
 // of what it does, or of what runs beside it, is caught.
 func (p *Pool) loop(sigs <-chan os.Signal) (failed *tracer.Panic) {
 	defer func() {
-		if v := asPanic(recover()); v != nil {
+		if v := tracer.AsPanic(recover()); v != nil {
 			failed = v
 		}
 	}()
@@ -145,15 +145,15 @@ func (p *Pool) grow() *member {
 	m.Supervisor.member = m
 	p.next++
 	p.members = append(p.members, m)
-	go func() {
+	p.panics.beside(func() {
 		code, err := m.Run()
 		close(m.ended)
 		if e := (*InternalError)(nil); errors.As(err, &e) {
-			p.panicked(e.Panic)
+			p.panics.put(e.Panic)
 			return
 		}
 		p.call(func() { p.gone(m, code, err) })
-	}()
+	})
 	return m
 }
 
@@ -299,10 +299,19 @@ func (p *Pool) Status(connections bool) Status {
 	})
 	all := make([]Status, len(members))
 	var wg sync.WaitGroup
+	failures := newPanics()
 	for n, m := range members {
-		wg.Go(func() { all[n] = m.Supervisor.Status(connections) })
+		wg.Go(func() {
+			defer failures.catch()
+			all[n] = m.Supervisor.Status(connections)
+		})
 	}
 	wg.Wait()
+	select {
+	case p := <-failures: // it is told; whoever asks must not take what there is for an answer
+		panic(p)
+	default:
+	}
 	for n, one := range all {
 		st.Cut += one.Cut
 		st.Stops, st.Injected = one.Stops, one.Injected // of the tracer that they share

@@ -53,7 +53,8 @@ func (p *Pool) begin(o RestartOptions) (<-chan Event, func(), error) {
 	p.work = "restarting"
 	p.systemd.reloading()
 	sub := p.hub.subscribe()
-	go p.restartAll(slices.Clone(p.members), o, rolling, sub)
+	members := slices.Clone(p.members)
+	p.panics.beside(func() { p.restartAll(members, o, rolling, sub) })
 	events, cancel := follow(&p.hub, sub)
 	return events, cancel, nil
 }
@@ -85,7 +86,7 @@ func (p *Pool) restartAll(members []*member, o RestartOptions, rolling bool, sub
 		e.Kind, e.Processes, e.Source, e.Reason = EventFailed, 0, FailedRestart, strings.Join(why, "; ")
 	}
 	p.call(func() {
-		p.work = ""
+		defer p.free()
 		if e.Kind == EventConfirmed {
 			p.restarts++
 			p.systemd.reloaded(fmt.Sprintf("%d processes restarted", len(members)))
@@ -98,14 +99,20 @@ func (p *Pool) restartAll(members []*member, o RestartOptions, rolling bool, sub
 			p.systemd.reloaded("restart failed: " + e.Reason)
 		}
 		p.publish(e)
-		if p.again && !p.stopping {
-			p.again = false
-			_, cancel, _ := p.begin(RestartOptions{})
-			cancel()
-		}
 	})
 	drains.Wait()
 	p.hub.end(sub)
+}
+
+// free: what was done to all processes is over, and the restart that a signal
+// asked for meanwhile begins.
+func (p *Pool) free() {
+	p.work = ""
+	if p.again && !p.stopping {
+		p.again = false
+		_, cancel, _ := p.begin(RestartOptions{})
+		cancel()
+	}
 }
 
 // restart restarts one member and waits for the decision. Its drain goes on.
@@ -163,7 +170,7 @@ func (p *Pool) Scale(n int) (events <-chan Event, cancel func(), err error) {
 		p.work = "scaling"
 		sub := p.hub.subscribe()
 		events, cancel = follow(&p.hub, sub)
-		go p.scale(n, sub)
+		p.panics.beside(func() { p.scale(n, sub) })
 	})
 	if err != nil {
 		return nil, func() {}, err
@@ -200,7 +207,7 @@ func (p *Pool) scale(n int, sub *subscriber) {
 		m.retire()
 	}
 	p.call(func() {
-		p.work = ""
+		defer p.free()
 		if err != nil {
 			p.publish(Event{Kind: EventFailed, Source: FailedScale, Reason: fmt.Sprintf("scale to %d: %v", n, err)})
 			return

@@ -19,9 +19,9 @@ import (
 // gives it to both; passing it on would give it to the program twice.
 const together = 50 * time.Millisecond
 
-// catch asks for every signal that somebody may send to hupt. SIGURG, SIGCHLD
-// and SIGPIPE are the runtime's and the kernel's own business.
-// restart is the one that restarts.
+// catch asks for every signal that somebody may send to hupt, of which restart is
+// the one that restarts. SIGURG, SIGCHLD and SIGPIPE are the runtime's and the
+// kernel's own business.
 func catch(inherited stage2.Signals, restart syscall.Signal) <-chan os.Signal {
 	c := early
 	if c == nil {
@@ -153,21 +153,16 @@ func (s *Supervisor) forward(sig syscall.Signal) {
 	}
 }
 
-// aboutToLaunch: a restart has begun, and its program is still to be executed.
-// Whatever was put in place before a signal that comes now will be executed.
+// aboutToLaunch: a restart has begun, or hupt itself has, and the program is still
+// to be executed. Whatever was put in place before a signal that comes now will be
+// executed.
 func (s *Supervisor) aboutToLaunch() bool {
 	for _, g := range s.gens {
-		if g.n > 1 && g.traced == nil && !g.executes.Load() {
-			return s.isRestarting()
+		if g.traced == nil && !g.executes.Load() {
+			return g.n == 1 || s.isRestarting()
 		}
 	}
 	return false
-}
-
-// begun1 reports whether the first version is being executed, or was.
-func (s *Supervisor) begun1() bool {
-	g := s.gens[1]
-	return g == nil || g.executes.Load()
 }
 
 // mayBeginAgain begins the restart that a signal asked for when none could
@@ -197,9 +192,6 @@ func (s *Supervisor) restartBySignal(sender int) {
 		return
 	}
 	err := s.begin(RestartOptions{})
-	if errors.Is(err, ErrBusy) && s.machine.Next() == 2 && !s.begun1() {
-		return // whatever was put in place will be executed
-	}
 	if errors.Is(err, ErrBusy) {
 		// Whoever sent it put new code in place just now, and nobody waits for
 		// an answer: do it as soon as it can be done.

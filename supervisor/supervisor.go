@@ -84,7 +84,7 @@ type Supervisor struct {
 	calls  chan func()           // run by the loop
 	events chan generation.Event // from what runs beside it
 	done   chan struct{}         // closed when the loop ended
-	panics chan *tracer.Panic    // of what runs beside it, and of the tracer
+	panics panics                // of what runs beside it, and of the tracer
 	hub    hub
 	member *member // that it is of a pool; nil: it is the instance itself
 
@@ -182,7 +182,7 @@ func New(cfg Config) (*Supervisor, error) {
 		return nil, errors.New("no command")
 	}
 	program := initialProgram(cfg.Command)
-	// Before anything here asks for a signal.
+	// Before anything asks for a signal but CatchEarly, which has noted how they stood.
 	signals := stage2.InheritedSignals()
 	var s *Supervisor
 	tr, err := tracer.New(tracer.Options{RestartSignal: cfg.RestartSignal, KillAtExit: cfg.KillAtExit, Catch: cfg.revives(),
@@ -201,7 +201,7 @@ func newSupervisor(cfg Config, tr Tracer, program *program, signals stage2.Signa
 		calls:   make(chan func()),
 		events:  make(chan generation.Event),
 		done:    make(chan struct{}),
-		panics:  make(chan *tracer.Panic, 1),
+		panics:  newPanics(),
 		machine: generation.New(generation.Policy{
 			ReadyTimeout: cfg.ReadyTimeout,
 			DrainTimeout: cfg.DrainTimeout,
@@ -268,7 +268,7 @@ func (s *Supervisor) Run() (exitCode int, err error) {
 // what it does, or of what runs beside it, is caught.
 func (s *Supervisor) loop(sigs <-chan os.Signal) (p *tracer.Panic) {
 	defer func() {
-		if v := asPanic(recover()); v != nil {
+		if v := tracer.AsPanic(recover()); v != nil {
 			p = v
 		}
 	}()

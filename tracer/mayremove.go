@@ -3,6 +3,7 @@ package tracer
 import (
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -25,7 +26,7 @@ type credentials struct {
 }
 
 func credentialsOf(tid int) (c credentials, ok bool) {
-	var caps rights
+	var caps uint64
 	err := eachStatus(tid, func(name, v string) {
 		f := strings.Fields(v)
 		switch {
@@ -37,16 +38,18 @@ func credentialsOf(tid int) (c credentials, ok bool) {
 			for _, g := range f {
 				c.groups = append(c.groups, parseID(g))
 			}
+		case name == "CapEff":
+			caps, _ = strconv.ParseUint(v, 16, 64)
 		}
 	})
-	caps = (&task{tid: tid}).rights()
-	if caps.ok && sameNamespace(tid, "user") {
-		c.override, c.owner = caps.has(unix.CAP_DAC_OVERRIDE), caps.has(unix.CAP_FOWNER)
+	if caps != 0 && sameNamespace(tid, "user") {
+		c.override, c.owner = caps&(1<<unix.CAP_DAC_OVERRIDE) != 0, caps&(1<<unix.CAP_FOWNER) != 0
 	}
 	return c, ok && err == nil
 }
 
-// mayRemove reports whether task k may take away the name l. An ordinary user's hupt can do no more than that user anyway.
+// mayRemove reports whether task k may take away the name l. An ordinary user's
+// hupt can do no more than that user anyway.
 func (k *task) mayRemove(l lookup) bool {
 	if os.Geteuid() != 0 {
 		return true

@@ -50,21 +50,32 @@ func (l *lastStops) words() (out []string) {
 	return out
 }
 
-// panicked makes a Panic of what recover gave. It is called by the function
-// that recovers, while the stack is still there.
-func (t *Tracer) panicked(value any) *Panic {
-	if p, ok := value.(*Panic); ok {
-		return p
+// AsPanic is what recover gave as a Panic; nil: it gave nothing. It is called by
+// the function that recovers, while the stack is still there.
+func AsPanic(value any) *Panic {
+	switch v := value.(type) {
+	case nil:
+		return nil
+	case *Panic:
+		return v
 	}
-	return &Panic{Value: value, Stack: string(debug.Stack()), Stops: t.last.words()}
+	return &Panic{Value: value, Stack: string(debug.Stack())}
+}
+
+// panicked is AsPanic with the last stops. It is for the tracer's thread.
+func (t *Tracer) panicked(value any) *Panic {
+	p := AsPanic(value)
+	if p != nil && p.Stops == nil {
+		p.Stops = t.last.words()
+	}
+	return p
 }
 
 // handleSafely is handle. A panic costs what the stop was for, and nothing
 // else: the task goes on as if hupt had not looked.
 func (t *Tracer) handleSafely(pid int, ws unix.WaitStatus) {
 	defer func() {
-		if v := recover(); v != nil {
-			p := t.panicked(v)
+		if p := t.panicked(recover()); p != nil {
 			t.mishaps++
 			if k := t.tasks[pid]; k != nil {
 				t.giveBack(k)
@@ -110,8 +121,8 @@ func (t *Tracer) LastStops() (out []string) {
 func (t *Tracer) after(d time.Duration, f func()) {
 	time.AfterFunc(d, func() {
 		defer func() {
-			if v := recover(); v != nil && t.onPanic != nil {
-				t.onPanic(t.panicked(v), true)
+			if p := AsPanic(recover()); p != nil && t.onPanic != nil {
+				t.onPanic(p, true)
 			}
 		}()
 		t.Do(f)

@@ -75,12 +75,13 @@ func lookUp(tid, dirfd int, path string) (l lookup, err error) {
 func openDir(tid, dirfd int, path string) (*os.File, error) {
 	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
 	proc := fmt.Sprintf("/proc/%d/", tid)
+	ours := hasOurRoot(tid)
 	if !strings.HasPrefix(path, "/") {
 		from := proc + "cwd"
 		if dirfd != unix.AT_FDCWD {
 			from = fmt.Sprintf("%sfd/%d", proc, dirfd)
 		}
-		if hasOurRoot(tid) {
+		if ours {
 			return open(unix.AT_FDCWD, from+"/"+path, flags)
 		}
 		return openUnder(from, path, flags, unix.RESOLVE_BENEATH)
@@ -92,13 +93,13 @@ func openDir(tid, dirfd int, path string) (*os.File, error) {
 			if own == "/dev/fd/" {
 				rest = "fd/" + rest
 			}
-			if !hasOurRoot(tid) {
+			if !ours {
 				return nil, unix.EXDEV
 			}
 			return open(unix.AT_FDCWD, proc+rest, flags)
 		}
 	}
-	if hasOurRoot(tid) {
+	if ours {
 		return open(unix.AT_FDCWD, path, flags)
 	}
 	return openUnder(proc+"root", path, flags, unix.RESOLVE_IN_ROOT)

@@ -191,11 +191,7 @@ func (t *Tracer) Do(f func()) {
 	t.calls.Lock()
 	t.calls.queue = append(t.calls.queue, func() {
 		defer close(done)
-		defer func() {
-			if v := recover(); v != nil {
-				failed = t.panicked(v)
-			}
-		}()
+		defer func() { failed = t.panicked(recover()) }()
 		fault.Point("call")
 		f()
 	})

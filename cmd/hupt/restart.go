@@ -152,7 +152,7 @@ func find(ctx context.Context, of whose, arg *string) (*control.Instance, error)
 		return nil, err
 	}
 	picked, err := control.Pick(instances, target, uid)
-	if target == "" && of.RuntimeDir == "" && len(instances) == 0 {
+	if target == "" && of == (whose{}) && len(instances) == 0 {
 		if lost := control.Lost(); lost != nil {
 			return nil, lost
 		}
