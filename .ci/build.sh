@@ -5,19 +5,23 @@
 # detector, units a program for each package's tests; and integration*.test. The
 # race detector looks at one process: in the tests themselves it finds what is
 # wrong with the tests, and takes as much time as all of hupt. RACE_TESTS=1 has it.
+# gotestsum counts the tests and shows what failed, from what test2json makes of
+# their output (go help test, -json).
 set -eu
 cd "$(dirname "$0")/.."
 : "${GO:=go}"
 dir=$1
 shift
 mkdir -p "$dir/bin" "$dir/race" "$dir/units" "$dir/tmp"
+GOBIN="$dir" $GO install gotest.tools/gotestsum@v1.13.0
+$GO build -o "$dir/test2json" cmd/test2json
 HUPT_RACE='' sh integration/testdata/build.sh "$dir/bin"
 for wanted; do
 	case $wanted in
 	units)
 		$GO build -o "$dir/bin/" ./smoke/testdata/zoo ./smoke/testdata/noptrace
 		# shellcheck disable=SC2046
-		$GO test -race -vet=off -c -o "$dir/units/" $($GO list ./... | grep -v /integration)
+		$GO test -race -vet=off -c -o "$dir/units/" $($GO list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./... | grep -v '/integration$')
 		;;
 	race)
 		cp -l "$dir"/bin/* "$dir/race/"

@@ -20,6 +20,13 @@ chmod 755 "$dir"
 took=$dir/took
 before= failed=
 
+# counted tells how many tests and subtests there were, of all parts.
+counted() {
+	cat "$dir"/*.events 2>/dev/null | awk '
+		/"Test":/ && match($0, /"Action":"(pass|fail|skip)"/) { n[substr($0, RSTART + 10, 4)]++ }
+		END { printf "tests: %d passed, %d failed, %d skipped\n", n["pass"], n["fail"], n["skip"] }'
+}
+
 tell() {
 	code=$?
 	trap - EXIT
@@ -28,6 +35,7 @@ tell() {
 		printf '%-12s %8s %18s\n' part 'took' 'processor time'
 		cat "$took"
 	fi
+	counted
 	if [ -n "$before" ]; then
 		echo "at the start: $before"
 		echo "at the end:   $("$dir/speed")"
@@ -56,6 +64,22 @@ part() { # name, command...
 	failed="$failed $name"
 }
 
+# shown runs what prints tests as go test -json does, and shows what fails.
+shown() { # name, command...
+	name=$1
+	shift
+	part "$name" "$dir/gotestsum" --format pkgname-and-test-fails --format-icons text --hide-summary skipped,output \
+		--jsonfile-timing-events "$dir/$name.events" --raw-command -- "$@"
+}
+
+# suite runs the integration tests as a part.
+suite() { # name, program, variables...
+	name=$1 program=$2
+	shift 2
+	# shellcheck disable=SC2086
+	shown "$name" env -C integration "$@" "$dir/test2json" -t -p hupt/integration "$program" -test.v=test2json $tests -test.run "$RUN"
+}
+
 $GO build -o "$dir/speed" ./internal/machine/speed
 before=$("$dir/speed")
 echo "$before"
@@ -68,9 +92,15 @@ part build sh .ci/build.sh "$dir" "$@"
 for wanted; do
 	# shellcheck disable=SC2086
 	case $wanted in
-	units) part units env HUPT_BIN="$dir/bin" sh .ci/units.sh "$dir/units" -test.timeout "${minutes}m" ;;
-	race) part race env -C integration HUPT_RACE=1 HUPT_BIN="$dir/race" "$dir/integration-race.test" $tests -test.run "$RUN" ;;
-	integration) part integration env -C integration HUPT_BIN="$dir/bin" "$dir/integration.test" $tests -test.run "$RUN" ;;
-	user) part user sh .ci/as-user.sh "$dir" $tests -test.run "$RUN" ;;
+	units) shown units env HUPT_BIN="$dir/bin" sh .ci/units.sh "$dir" -test.timeout "${minutes}m" ;;
+	race) suite race "$dir/integration-race.test" HUPT_RACE=1 HUPT_BIN="$dir/race" ;;
+	integration) suite integration "$dir/integration.test" HUPT_BIN="$dir/bin" ;;
+	user)
+		if [ "$(id -u)" != 0 ]; then
+			echo "== user: this is an ordinary user already; the part before ran as one"
+			continue
+		fi
+		shown user "$dir/test2json" -t -p hupt/integration sh .ci/as-user.sh "$dir" -test.v=test2json $tests -test.run "$RUN"
+		;;
 	esac
 done

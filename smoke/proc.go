@@ -155,13 +155,20 @@ func program(pid int) (exe string, args []string) {
 	return exe, strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00")
 }
 
-// readsStdin says whether the one thread of a process waits for its standard
-// input: it is in read(0, …), or polls nothing else.
+// readsStdin says whether a thread of a process waits for its standard input: it
+// is in read(0, …). It need not be the first one: Go's runtime, for example, moves
+// a program that waits to another thread.
 func readsStdin(pid int) bool {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/syscall", pid))
-	if err != nil {
-		return false
+	calls, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/syscall", pid))
+	for _, file := range calls {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		f := strings.Fields(string(data))
+		if len(f) > 1 && f[0] == strconv.Itoa(unix.SYS_READ) && f[1] == "0x0" {
+			return true
+		}
 	}
-	f := strings.Fields(string(data))
-	return len(f) > 1 && f[0] == strconv.Itoa(unix.SYS_READ) && f[1] == "0x0"
+	return false
 }

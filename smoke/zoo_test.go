@@ -113,6 +113,7 @@ func TestZoo(t *testing.T) {
 		"exits3":       {nil, Died, map[string]Status{"alive": Fail}, "exited with code 3"},
 		"never":        {soon, NeverReady, nil, "it listens on nothing"},
 		"stdin":        {soon, NeverReady, nil, "waits to read from its standard input"},
+		"stdin-thread": {soon, NeverReady, nil, "waits to read from its standard input"},
 		"garbage":      {nil, Passed, map[string]Status{"speaks": Note}, ""},
 		"not http":     {func(o *Options) { soon(o); o.URL = "http://" + o.Command[2]; o.Command[1] = "garbage" }, NeverReady, nil, "not HTTP"},
 		"other port":   {func(o *Options) { soon(o); o.URL = "http://127.0.0.1:1"; o.Command[1] = "good" }, NeverReady, nil, "not on what http://127.0.0.1:1 means"},

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -35,6 +36,9 @@ func start(dir string) int {
 	return int(st.Size())
 }
 
+// init keeps main on the first thread.
+func init() { runtime.LockOSThread() }
+
 func main() {
 	if len(os.Args) == 2 && os.Args[1] == "child" {
 		signal.Ignore(syscall.SIGTERM)
@@ -54,6 +58,13 @@ func main() {
 		time.Sleep(time.Hour)
 	case "stdin":
 		io.ReadFull(os.Stdin, make([]byte, 1))
+	case "stdin-thread": // any thread but the first, which is locked to main
+		read := make(chan struct{})
+		go func() {
+			io.ReadFull(os.Stdin, make([]byte, 1))
+			close(read)
+		}()
+		<-read
 	case "stdin-end":
 		go func() {
 			io.Copy(io.Discard, os.Stdin)
