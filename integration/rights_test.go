@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -93,6 +94,67 @@ func TestTakeAway(t *testing.T) {
 			noneFailed(t, "takeaway", run.Stop())
 			if out := i.tail(); strings.Contains(out, "unlink v") || strings.Contains(out, "rename v") {
 				t.Errorf("another user's child took root's path away:\n%s", out)
+			}
+		})
+	}
+}
+
+// TestRootsFiles: a child of another user tries to get at a file of root's, in a
+// directory of root's, and at the program's path, by what hupt does for it. Nothing
+// of root's changes, no call is allowed that is not bare, and the server serves.
+func TestRootsFiles(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can become somebody else")
+	}
+	t.Parallel()
+	for _, attack := range []string{"bind", "links", "namespace", "calls"} {
+		t.Run(attack, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, c("c-fsattack", "fsattack"))
+			s.v.tag, s.v.check = bodyTag, checkBody
+			own, dir := s.dir+"/own", s.dir+"/dir"
+			for _, d := range []string{own, dir} {
+				if err := os.Mkdir(d, 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.Chown(own, 65534, 65534); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(dir+"/v", []byte("root's"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s.socket = dir + "/s"
+			look := func() string {
+				out := ""
+				for _, path := range []string{dir, dir + "/v", dir + "/s"} {
+					st, err := os.Lstat(path)
+					if err != nil {
+						return err.Error()
+					}
+					sys := st.Sys().(*syscall.Stat_t)
+					out += fmt.Sprintf("%s %v %d:%d; ", path, st.Mode(), sys.Uid, sys.Gid)
+				}
+				return out
+			}
+			i := launchAt(t, s.dir, launch{argv: []string{s.program(), "model=" + attack, "path=" + s.socket}})
+			s.awaitAnswer()
+			before := look()
+			run := begin(t, paced(s))
+			for n := 0; n <= 1; n++ {
+				version := fmt.Sprintf("v%d", n)
+				if n > 0 {
+					s.deploy(version)
+					i.restart("--wait-drained")
+				}
+				await(t, version+" has tried", func() bool { return strings.Contains(i.tail(), "attack "+version+": made") })
+			}
+			noneFailed(t, attack, run.Stop())
+			if after := look(); after != before {
+				t.Errorf("it was\n%s\nand is\n%s", before, after)
+			}
+			if out := i.tail(); strings.Contains(out, "allowed v") {
+				t.Errorf("another user's child was allowed what it is not bare:\n%s", out)
 			}
 		})
 	}

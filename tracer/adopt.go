@@ -79,10 +79,23 @@ func (t *Tracer) onBind(k *task, si syscallInfo) {
 	}
 	t.watchResult(k, "bind "+want.Text())
 	if shares {
-		t.noteBinding(k, inode, name)
+		t.noteBinding(k, inode, name, func() bool { return k.isBoundTo(fd, inode, want) })
 	}
-	t.letBind(orphans, whole)
+	t.letBind(k, fd, orphans, whole)
 	t.resume(k, 0)
+}
+
+// isBoundTo asks the kernel whether the socket, inode, which task k bound is at that
+// address: another thread may have changed what hupt read of it.
+func (k *task) isBoundTo(fd int, inode uint64, at Name) bool {
+	local, err := k.takeFD(fd)
+	if err != nil {
+		return false
+	}
+	defer closeDuplicate(local)
+	var st unix.Stat_t
+	have, err := nameOf(local)
+	return err == nil && unix.Fstat(local, &st) == nil && st.Ino == inode && have.Address == at.Address && have.Path == at.Path
 }
 
 // handOver is adopt, and tells what kept it from being done. The task was then

@@ -26,13 +26,21 @@ func (t *Tracer) onBindPath(k *task, si syscallInfo, inode uint64, want Name) {
 		if o == nil {
 			return false
 		}
-		o.wants = asked
+		// Owner and mode are those of a file that is put in the place of the one there.
+		if k.mayRemove(at) {
+			o.wants = asked
+		}
 		if st, err := at.stat(); err == nil {
 			o.changed = st.Ctim
 		}
 		o.held.file.removed = nil
 		t.handOver(k, inode, o)
 		return true
+	}
+	if !k.mayCreate(at) {
+		t.watchResult(k, "bind "+want.Text())
+		t.resume(k, 0) // the kernel says no
+		return
 	}
 	if take(t.offerAt(k, fd, at, kind)) {
 		return
@@ -41,16 +49,6 @@ func (t *Tracer) onBindPath(k *task, si syscallInfo, inode uint64, want Name) {
 	if t.reusePort && (t.waitsForUnlink(k, si) || t.shareSocket(k, si, inode, name)) || take(t.keptAt(k, fd, at, kind)) {
 		return
 	}
-	t.watchResult(k, "bind "+want.Text())
-	k.alsoAwaitExit(func(v int64) {
-		if v == 0 {
-			t.noteFile(inode, at, asked)
-		}
-	})
-	if t.reusePort {
-		t.noteBinding(k, inode, name)
-	}
-	t.letBindAt(g, at)
 	// A socket of another kind, at a path that the program believes to be free.
 	for other, f := range t.files {
 		if f.removed == nil || f.place != at.place {
@@ -60,6 +58,34 @@ func (t *Tracer) onBindPath(k *task, si syscallInfo, inode uint64, want Name) {
 			f.removed = nil
 			f.unlink()
 		}
+	}
+	_, err = at.stat()
+	fresh := err == unix.ENOENT
+	noted := false
+	t.watchResult(k, "bind "+want.Text())
+	k.alsoAwaitExit(func(v int64) {
+		if v != 0 {
+			return
+		}
+		local, err := k.takeFD(fd)
+		if err != nil {
+			return
+		}
+		defer closeDuplicate(local)
+		var st unix.Stat_t
+		if unix.Fstat(local, &st) != nil || st.Ino != inode {
+			return // another one by now
+		}
+		id, ok := boundFile(local, at, want.Path, fresh, asked)
+		if !ok {
+			return
+		}
+		noted = true
+		t.letBindAt(g, at)
+		t.noteFile(inode, at, id, asked)
+	})
+	if t.reusePort {
+		t.noteBinding(k, inode, name, func() bool { return noted })
 	}
 	t.resume(k, 0)
 }

@@ -111,12 +111,31 @@ func (g *Generation) offer(h *Held) *offer {
 	return o
 }
 
-// letBind closes those of the orphans that are in the way of a bind to want:
-// somebody wants their place for a socket of another kind.
-func (t *Tracer) letBind(orphans []*Held, want Name) {
-	for _, h := range orphans {
-		if !t.mayBeTaken(h.Inode) && h.Name.inTheWay(want) {
+// letBind closes those of the orphans that are in the way of a bind to want, which
+// task k is about to make of descriptor fd: it wants their place for a socket of
+// another kind. Only if they were in the way, which the kernel looks at last
+// (EADDRINUSE): the bind is made again then. And only for who could have bound them.
+func (t *Tracer) letBind(k *task, fd int, orphans []*Held, want Name) {
+	orphans = slices.DeleteFunc(orphans, func(h *Held) bool {
+		return t.mayBeTaken(h.Inode) || !h.Name.inTheWay(want) || !t.mayShare(k, fd, h)
+	})
+	if len(orphans) == 0 {
+		return
+	}
+	before := k.awaitsExit
+	k.awaitsExit = func(v int64) {
+		if v != -int64(unix.EADDRINUSE) {
+			if before != nil {
+				before(v)
+			}
+			return
+		}
+		for _, h := range orphans {
 			h.close()
+		}
+		if r, err := getRegisters(k.tid); err == nil {
+			makeAgain(&r, unix.SYS_BIND)
+			setRegisters(k.tid, r)
 		}
 	}
 }

@@ -47,11 +47,12 @@ func (t *Tracer) onPathCall(k *task, si syscallInfo) {
 func (t *Tracer) dropPath(k *task, c pathCall) bool {
 	g := k.proc.gen
 	if inode, f := t.fileAt(k, c.from); f != nil && t.neededAt(g, inode, c.rename) {
-		if !k.mayRemove(f.lookup) {
+		by, ok := credentialsOf(k.tid)
+		if !ok || !k.mayRemove(f.lookup) || c.rename && !k.mayPut(c.to) {
 			return false
 		}
 		if !g.quiesced || !t.othersHave(g, inode) {
-			f.removed = g
+			f.remove(g, by)
 		}
 		return t.succeed(k)
 	}
@@ -60,12 +61,29 @@ func (t *Tracer) dropPath(k *task, c pathCall) bool {
 	}
 	inode, f := t.fileAt(k, c.to)
 	switch {
-	case f == nil || !t.neededBeside(g, inode) || !k.mayRemove(f.lookup):
+	case f == nil || !t.neededBeside(g, inode) || !k.mayRemove(f.lookup) || !k.mayPut(c.from):
 		return false
 	case g.quiesced:
 		return t.succeed(k)
 	}
 	return t.adoptByRename(k, c, inode, f)
+}
+
+// mayPut reports whether task k may make a name where the path leads, in place of
+// what may be there, and so take that away.
+func (k *task) mayPut(a pathArg) bool {
+	path, err := readPath(k.tid, a.addr)
+	if err != nil {
+		return false
+	}
+	l, err := lookUp(k.tid, a.dirfd, path)
+	if err != nil {
+		return false
+	}
+	if _, err := l.stat(); err == nil {
+		return k.mayRemove(l)
+	}
+	return k.mayCreate(l)
 }
 
 // fileAt is the socket, and its file, that a path of task k leads to.
@@ -196,13 +214,14 @@ func (t *Tracer) adoptByRename(k *task, c pathCall, inode uint64, f *socketFile)
 		return false
 	}
 	st, err := temporary.stat()
-	if err != nil || idOf(&st) != temporary.id {
+	by, ok := credentialsOf(k.tid)
+	if err != nil || !ok || idOf(&st) != temporary.id {
 		return false
 	}
 	// What it set on its own file while that had another name.
 	f.set(modeOf(&st))
 	f.asked, f.removed = modeOf(&st), nil
-	temporary.unlink()
+	temporary.unlinkAs(by)
 	delete(t.files, source)
 	t.handOver(k, source, got)
 	return true

@@ -51,7 +51,8 @@ func baseName(path string) string {
 
 // lookUp finds where task tid's path leads, but for a symbolic link at its end,
 // as unlink(2) and bind(2) see it. dirfd is its descriptor of the directory
-// from which a relative path goes, or AT_FDCWD.
+// from which a relative path goes, or AT_FDCWD. The way is the task's to go: hupt
+// goes it with the task's rights.
 func lookUp(tid, dirfd int, path string) (l lookup, err error) {
 	base := baseName(path)
 	if base == "" {
@@ -73,7 +74,6 @@ func lookUp(tid, dirfd int, path string) (l lookup, err error) {
 // on a relative path, and a ".." that leads above where it begins, would go by
 // hupt's root: a program that changed its own and has such is not served.
 func openDir(tid, dirfd int, path string) (*os.File, error) {
-	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
 	proc := fmt.Sprintf("/proc/%d/", tid)
 	ours := hasOurRoot(tid)
 	if !strings.HasPrefix(path, "/") {
@@ -82,9 +82,9 @@ func openDir(tid, dirfd int, path string) (*os.File, error) {
 			from = fmt.Sprintf("%sfd/%d", proc, dirfd)
 		}
 		if ours {
-			return open(unix.AT_FDCWD, from+"/"+path, flags)
+			return openFrom(tid, from, path, 0)
 		}
-		return openUnder(from, path, flags, unix.RESOLVE_BENEATH)
+		return openFrom(tid, from, path, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_MAGICLINKS)
 	}
 	// What is a task's own in /proc leads to hupt's own if hupt looks. Servers
 	// bind by way of it where a path is too long for an address.
@@ -96,31 +96,52 @@ func openDir(tid, dirfd int, path string) (*os.File, error) {
 			if !ours {
 				return nil, unix.EXDEV
 			}
-			return open(unix.AT_FDCWD, proc+rest, flags)
+			link, rest := ownLink(rest)
+			return openFrom(tid, proc+link, rest, 0)
 		}
 	}
 	if ours {
-		return open(unix.AT_FDCWD, path, flags)
+		return openFrom(tid, "/", path, 0)
 	}
-	return openUnder(proc+"root", path, flags, unix.RESOLVE_IN_ROOT)
+	return openFrom(tid, proc+"root", path, unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_MAGICLINKS)
 }
 
-// openUnder opens a path from a directory that it can't leave (openat2(2), Linux
-// 5.6; without it, it fails).
-func openUnder(from, path string, flags, how uint64) (*os.File, error) {
-	dir, err := open(unix.AT_FDCWD, from, int(flags))
-	if err != nil {
-		return nil, err
+// ownLink is the part of a path within /proc/self that leads out of there, and the
+// rest: fd/N, cwd, root.
+func ownLink(path string) (link, rest string) {
+	link, rest, _ = strings.Cut(path, "/")
+	if link == "fd" {
+		var n string
+		n, rest, _ = strings.Cut(rest, "/")
+		link += "/" + n
 	}
-	defer dir.Close()
-	if path == "" {
-		path = "."
+	return link, rest
+}
+
+// openFrom opens the directory that path leads to from one that task tid has: that
+// is opened by hupt, the way on is gone with the task's rights. how: openat2(2)'s,
+// Linux 5.6; without it, that fails.
+func openFrom(tid int, from, path string, how uint64) (*os.File, error) {
+	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
+	dir, err := open(unix.AT_FDCWD, from, flags)
+	if err != nil || path == "" {
+		return dir, err
 	}
-	fd, err := unix.Openat2(int(dir.Fd()), path, &unix.OpenHow{Flags: flags, Resolve: how | unix.RESOLVE_NO_MAGICLINKS})
-	if err != nil {
-		return nil, os.NewSyscallError("openat2", err)
+	c, ok := credentialsOf(tid)
+	if !ok {
+		return nil, unix.ESRCH
 	}
-	return os.NewFile(uintptr(fd), path), nil
+	return asTask(c, func() (*os.File, error) {
+		defer dir.Close()
+		if how == 0 {
+			return open(int(dir.Fd()), path, flags)
+		}
+		fd, err := unix.Openat2(int(dir.Fd()), path, &unix.OpenHow{Flags: flags, Resolve: how})
+		if err != nil {
+			return nil, os.NewSyscallError("openat2", err)
+		}
+		return os.NewFile(uintptr(fd), path), nil
+	})
 }
 
 // open is openat(2). os.File closes what is forgotten on the way.

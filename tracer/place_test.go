@@ -79,7 +79,11 @@ func TestSocketFileIsFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	tr := &Tracer{files: make(map[uint64]*socketFile), filesLimit: filesLimit}
-	tr.noteFile(1, in, fileMode{})
+	id, ok := boundFile(fd, in, filepath.Join(dir, "s.tmp"), true, fileMode{uid: uint32(os.Geteuid())})
+	if !ok {
+		t.Fatal("the file is not the socket's")
+	}
+	tr.noteFile(1, in, id, fileMode{})
 	h := &Held{FD: fd, Inode: 1}
 	if err := os.Rename(filepath.Join(dir, "s.tmp"), filepath.Join(dir, "s")); err != nil {
 		t.Fatal(err)
@@ -92,6 +96,7 @@ func TestSocketFileIsFound(t *testing.T) {
 	if st, err := os.Stat(filepath.Join(dir, "s")); err != nil || st.Mode().Perm() != 0o640 {
 		t.Errorf("%v, %v", st, err)
 	}
+	f.by, _ = credentialsOf(unix.Gettid())
 	f.unlink()
 	if _, err := os.Lstat(filepath.Join(dir, "s")); !os.IsNotExist(err) {
 		t.Errorf("it is still there: %v", err)
@@ -102,7 +107,11 @@ func TestSocketFileIsFound(t *testing.T) {
 	}
 	again := in
 	again.name = "s"
-	tr.noteFile(2, again, fileMode{})
+	there, err := again.stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr.noteFile(2, again, idOf(&there), fileMode{})
 	if f.there() || tr.fileFor(&Held{FD: -1, Inode: 1, Name: Name{Path: "s"}}) != nil {
 		t.Error("the old socket has the new one's file")
 	}

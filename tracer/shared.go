@@ -71,12 +71,12 @@ func (t *Tracer) shareSocket(k *task, si syscallInfo, inode uint64, want Name) b
 }
 
 // noteBinding makes others that bind the same name wait until k's bind of it,
-// which is about to be made, is over.
-func (t *Tracer) noteBinding(k *task, inode uint64, name Name) {
+// which is about to be made, is over. really asks whether it was to that name.
+func (t *Tracer) noteBinding(k *task, inode uint64, name Name, really func() bool) {
 	t.binding[name] = k
 	k.alsoAwaitExit(func(v int64) {
 		delete(t.binding, name)
-		if v == 0 {
+		if v == 0 && really() {
 			t.shared[name] = inode
 		}
 	})

@@ -24,6 +24,7 @@ type socketFile struct {
 	// removed is the generation that unlinked it, or moved it away, and was told
 	// that it had: others still needed it. nil: none did.
 	removed *Generation
+	by      credentials // of who did
 	// replaced: another socket was bound there since. The number of its file may
 	// be that of the new one.
 	replaced bool
@@ -120,23 +121,67 @@ func (t *Tracer) SocketPaths() map[uint64]string {
 // there reports whether the file is where it was last seen.
 func (f *socketFile) there() bool { return !f.replaced && f.is(f.id) }
 
-// unlink removes the file, if it is still where it was.
-func (f *socketFile) unlink() {
-	if f.there() {
-		unix.Unlinkat(int(f.in.Fd()), f.name, 0)
-	}
-}
+// remove notes that a task of g took the file away, and was told that it had.
+func (f *socketFile) remove(g *Generation, by credentials) { f.removed, f.by = g, by }
 
-// noteFile remembers the file of a socket that was just bound.
-func (t *Tracer) noteFile(inode uint64, in lookup, asked fileMode) {
-	// The text of the path was read twice, by hupt and by the kernel, and may have
-	// been another one then: of a file that is no socket, or is not of whoever the
-	// kernel would have made it for, nothing is noted.
-	st, err := in.stat()
-	if err != nil || !isSocket(&st) || st.Uid != asked.uid && os.Geteuid() == 0 {
+// unlink removes the file with the rights of who took it away, if it is still where
+// it was.
+func (f *socketFile) unlink() { f.unlinkAs(f.by) }
+
+func (f *socketFile) unlinkAs(c credentials) {
+	if f.replaced {
 		return
 	}
-	id := idOf(&st)
+	at, id := f.lookup, f.id
+	asTask(c, func() (none struct{}, err error) {
+		st, err := at.stat()
+		if err == nil && idOf(&st) == id && isSocket(&st) {
+			err = unix.Unlinkat(int(at.in.Fd()), at.name, 0)
+		}
+		return none, err
+	})
+}
+
+// boundFile is the file that a socket was just bound to, of which fd is hupt's
+// descriptor, if that is the one at in, as hupt looked it up when the task asked by
+// the name path. The kernel read the name, and followed it, once more: another
+// thread may have changed either meanwhile. So the kernel is asked what it did.
+// fresh: nothing was there before.
+func boundFile(fd int, in lookup, path string, fresh bool, asked fileMode) (id fileID, ok bool) {
+	name, err := nameOf(fd)
+	if err != nil || name.Path != path {
+		return id, false
+	}
+	st, err := in.stat()
+	if err != nil || !isSocket(&st) || st.Uid != asked.uid && os.Geteuid() == 0 {
+		return id, false
+	}
+	if made, err := fileOf(fd); err == nil {
+		return made, made == idOf(&st)
+	}
+	// That wants CAP_NET_ADMIN. What was not there then, and is now of the same
+	// owner, is believed to be it.
+	return idOf(&st), fresh
+}
+
+// fileOf is the file of the socket that hupt's descriptor fd is.
+func fileOf(fd int) (id fileID, err error) {
+	file, err := unix.IoctlRetInt(fd, siocUnixFile)
+	if err != nil {
+		return id, err
+	}
+	defer unix.Close(file)
+	var st unix.Stat_t
+	err = unix.Fstat(file, &st)
+	return idOf(&st), err
+}
+
+// siocUnixFile gives an O_PATH descriptor of a Unix socket's file (Linux 4.13), to
+// whoever has CAP_NET_ADMIN.
+const siocUnixFile = 0x89e0
+
+// noteFile remembers the file id of a socket that was just bound.
+func (t *Tracer) noteFile(inode uint64, in lookup, id fileID, asked fileMode) {
 	for i, f := range t.files {
 		if f.place == in.place || f.id == id {
 			f.replaced = true
@@ -189,10 +234,18 @@ func inheritedFile(h *Held) *socketFile {
 		return nil
 	}
 	st, err := l.stat()
-	if err != nil || !isSocket(&st) || h.Name.File.Inode != 0 && h.Name.File.Inode != uint32(st.Ino) {
+	if err != nil || !isSocket(&st) || h.Name.File.Inode != 0 && h.Name.File.Inode != uint32(st.Ino) || !sameOwner(h.FD, &st) {
 		return nil
 	}
 	return &socketFile{lookup: l, id: idOf(&st), asked: modeOf(&st)}
+}
+
+// sameOwner reports whether a file is of the user that a socket is, which counts where
+// hupt is root: the name of a socket that somebody bound elsewhere may be that of
+// another's here.
+func sameOwner(fd int, file *unix.Stat_t) bool {
+	var st unix.Stat_t
+	return os.Geteuid() != 0 || unix.Fstat(fd, &st) == nil && st.Uid == file.Uid
 }
 
 // findInDir looks for the file in the directory in which it was: a server that
@@ -221,7 +274,6 @@ func (f *socketFile) findInDir() bool {
 // findBySocket asks the socket itself, hupt's descriptor fd, for its file
 // (SIOCUNIXFILE, Linux 4.13). That wants CAP_NET_ADMIN.
 func (f *socketFile) findBySocket(fd int) bool {
-	const siocUnixFile = 0x89e0
 	file, err := unix.IoctlRetInt(fd, siocUnixFile)
 	if err != nil {
 		return false
