@@ -1,7 +1,6 @@
 package stage2
 
 import (
-	"os"
 	"strings"
 	"syscall"
 
@@ -10,7 +9,9 @@ import (
 
 // lookup finds the program as execvp(3) does: a name with a slash is a path,
 // another is searched in the PATH of env. An unusable hit is remembered, so
-// that "not executable" is told apart from "not found".
+// that "not executable" is told apart from "not found". A directory that can't
+// be searched is no hit: execvp gives EACCES then, but shells say, as people
+// expect, that the command is not found.
 func lookup(name string, env []string) (string, error) { return Lookup(name, env, "") }
 
 // Lookup is what stage 2 will find if its directory is dir ("": this
@@ -24,19 +25,24 @@ func Lookup(name string, env []string, dir string) (path string, err error) {
 		return name, executable(name, dir)
 	}
 	found := error(syscall.ENOENT)
-	for in := range strings.SplitSeq(pathOf(env), ":") {
-		if in == "" {
-			in = "." // so is an empty PATH
+	for d := range strings.SplitSeq(pathOf(env), ":") {
+		if d == "" {
+			d = "." // so is an empty PATH
 		}
 		// Not cleaned: the kernel follows a symlink before it goes back by a "..".
-		p := in + "/" + name
-		err := executable(p, dir)
-		if err == nil {
-			return p, nil
+		p := d + "/" + name
+		err := there(p, dir)
+		if err != nil {
+			if err != syscall.ENOENT && err != syscall.ENOTDIR && err != syscall.EACCES {
+				found = err
+			}
+			continue
 		}
-		if err != syscall.ENOENT && err != syscall.ENOTDIR {
+		if err := executable(p, dir); err != nil {
 			found = err
+			continue
 		}
+		return p, nil
 	}
 	return name, found
 }
@@ -52,18 +58,27 @@ func pathOf(env []string) string {
 	return "/bin:/usr/bin"
 }
 
-func executable(path, dir string) error {
+// in is a path as seen from a directory ("": this process's).
+func in(dir, path string) string {
 	if dir != "" && !strings.HasPrefix(path, "/") {
-		path = dir + "/" + path
+		return dir + "/" + path
 	}
-	fi, err := os.Stat(path)
-	if err != nil {
-		if pe, ok := err.(*os.PathError); ok {
-			return pe.Err
-		}
+	return path
+}
+
+// there looks whether the path leads to something.
+func there(path, dir string) error {
+	var st unix.Stat_t
+	return unix.Stat(in(dir, path), &st)
+}
+
+func executable(path, dir string) error {
+	path = in(dir, path)
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
 		return err
 	}
-	if fi.IsDir() {
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
 		return syscall.EACCES
 	}
 	return unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS)

@@ -3,8 +3,11 @@ package stage2
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // tree makes files with these modes, or directories where the mode is 0, and
@@ -99,5 +102,40 @@ func TestLookupFirstPATH(t *testing.T) {
 	tree(t, map[string]os.FileMode{"a/prog": 0o755, "b/prog": 0o755})
 	if got, err := lookup("prog", []string{"PATH=b", "PATH=a"}); got != "b/prog" || err != nil {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// TestLookupUnsearchable: a directory of PATH that this user may not search, as
+// root's is for others, does not make of a command that isn't there one that
+// isn't executable.
+func TestLookupUnsearchable(t *testing.T) {
+	tree(t, map[string]os.FileMode{"shut/prog": 0o755, "a/prog": 0o755, "a/text": 0o644})
+	if err := os.Chmod("shut", 0); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Chmod("shut", 0o755)
+	if os.Geteuid() == 0 {
+		// capabilities(7): those of files go with it, on this thread alone.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		if err := unix.Setfsuid(65534); err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Setfsuid(0)
+	}
+	for _, c := range []struct {
+		name, path, want string
+		err              error
+	}{
+		{"nosuch", "shut", "nosuch", syscall.ENOENT},
+		{"nosuch", "a:shut", "nosuch", syscall.ENOENT},
+		{"prog", "shut", "prog", syscall.ENOENT},
+		{"prog", "shut:a", "a/prog", nil},
+		{"text", "a:shut", "text", syscall.EACCES},
+		{"shut/prog", "a", "shut/prog", syscall.EACCES},
+	} {
+		if got, err := lookup(c.name, []string{"PATH=" + c.path}); got != c.want || err != c.err {
+			t.Errorf("%q in %q: got %q, %v; want %q, %v", c.name, c.path, got, err, c.want, c.err)
+		}
 	}
 }
