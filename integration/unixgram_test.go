@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"hupt/fdtable"
 	"hupt/supervisor"
 )
 
@@ -158,6 +159,80 @@ func TestUnixDatagram(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestUnixDatagramBusy: a server that is at work, and waits for nothing, when the
+// restart looks at it, and to which nobody has connected a socket, is a server all the same.
+func TestUnixDatagramBusy(t *testing.T) {
+	t.Parallel()
+	v := &victim{name: "datagram", program: "datagram"}
+	v.argv = func(s *site) []string { return []string{s.program(), "path=" + s.socket} }
+	for _, c := range []struct {
+		name     string
+		abstract bool
+	}{{"path", false}, {"abstract", true}} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			// Longer than what is given to a version that binds nothing.
+			s := unixSite(t, v, abstract(t), "model=recv", "workers=1", "unlink=both", "startup=1500")
+			if !c.abstract {
+				s.socket = filepath.Join(s.dir, "s")
+			}
+			i := launchAt(t, s.dir, launch{argv: s.argv()})
+			await(t, "it serves", func() bool { return i.bound(s.socket) })
+			client, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(s.dir, "client"), Net: "unixgram"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close()
+			client.SetDeadline(time.Now().Add(patience))
+			ask := func(text string) {
+				if _, err := client.WriteTo([]byte(text), &net.UnixAddr{Name: s.socket, Net: "unixgram"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			answer := func() string {
+				b := make([]byte, 1024)
+				n, err := client.Read(b)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return string(b[:n])
+			}
+			ask("first")
+			answer()
+			ask("busy=1000 second")
+			await(t, "it has got it", func() bool { return unreadAt(t, s.socket) == 0 })
+			s.deploy("v1")
+			i.restart()
+			if got := answer(); !strings.Contains(got, "second") {
+				t.Errorf("the answer is %q", got)
+			}
+			ask("third")
+			if got := answer(); !strings.Contains(got, "version=v1") {
+				t.Errorf("the new version's answer is %q", got)
+			}
+			if sockets := i.serving().Sockets; len(sockets) != 1 || !sockets[0].Adopted {
+				t.Errorf("the new version's sockets are %+v", sockets)
+			}
+		})
+	}
+}
+
+// unreadAt is how many bytes wait to be read at a Unix socket.
+func unreadAt(t *testing.T, address string) int {
+	t.Helper()
+	sockets, err := fdtable.DumpUnix(fdtable.Datagrams)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range sockets {
+		if strings.Replace(s.Path, "\x00", "@", 1) == address {
+			return s.Unread
+		}
+	}
+	t.Fatalf("nobody has %s", address)
+	return 0
 }
 
 // bound reports whether hupt knows of a socket at that address.

@@ -101,14 +101,27 @@ func (s *Supervisor) drain(g *gen, over <-chan struct{}) {
 	}
 }
 
-// answerTime is how long a generation may take to answer datagrams that it
-// received while it could. Nothing tells when it has.
-const answerTime = 2 * time.Second
+// How long a generation may take to answer datagrams that it received while it
+// could: answerTime, and as long again after each answer that hupt sees, but not longer
+// than answerMost. Nothing tells when it has answered them all.
+const (
+	answerTime = 2 * time.Second
+	answerMost = 10 * time.Second
+)
 
 // answers reports whether a generation that could receive until since is to
 // have time to answer datagrams.
 func (s *Supervisor) answers(g *gen, since time.Time) bool {
-	return s.tracer.Answers(g.traced) && (time.Since(since) < answerTime || s.tracer.Unread(g.traced))
+	answers, last := s.tracer.Answers(g.traced)
+	switch {
+	case !answers:
+		return false
+	case time.Since(since) < answerTime:
+		return true
+	case time.Since(since) < answerMost && time.Since(last) < answerTime:
+		return true
+	}
+	return s.tracer.Unread(g.traced)
 }
 
 // threadTime is the processor time that the calling thread has used. What a

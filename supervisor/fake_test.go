@@ -229,7 +229,7 @@ func (f *fakeTracer) SocketPaths() map[uint64]string                 { return ni
 func (f *fakeTracer) Mend([]*tracer.Held)                            {}
 func (f *fakeTracer) Stats() (map[string]uint64, uint64)             { return map[string]uint64{"clone": 3}, 7 }
 func (f *fakeTracer) Wake() <-chan struct{}                          { return f.wake }
-func (f *fakeTracer) Answers(*tracer.Generation) bool                { return false }
+func (f *fakeTracer) Answers(*tracer.Generation) (bool, time.Time)   { return false, time.Time{} }
 func (f *fakeTracer) Bound() map[uint64]bool                         { return nil }
 func (f *fakeTracer) Unread(*tracer.Generation) bool                 { return false }
 

@@ -61,7 +61,7 @@ type Tracer interface {
 	Part(surplus []*tracer.Held) (left []*tracer.Held)
 	Rejoin(surplus []*tracer.Held)
 	Share(g *tracer.Generation)
-	Answers(g *tracer.Generation) bool
+	Answers(g *tracer.Generation) (answers bool, last time.Time)
 	Bound() map[uint64]bool
 	Unread(g *tracer.Generation) bool
 	Stats() (stops map[string]uint64, injected uint64)

@@ -81,6 +81,9 @@ func (t *Tracer) onBind(k *task, si syscallInfo) {
 	if shares {
 		t.noteBinding(k, inode, name, func() bool { return k.isBoundTo(fd, inode, want) })
 	}
+	if want.Family == unix.AF_UNIX {
+		t.onBindGather(k, fd, inode)
+	}
 	t.letBind(k, fd, orphans, whole)
 	t.resume(k, 0)
 }

@@ -87,6 +87,7 @@ func (t *Tracer) onBindPath(k *task, si syscallInfo, inode uint64, want Name) {
 	if t.reusePort {
 		t.noteBinding(k, inode, name, func() bool { return noted })
 	}
+	t.onBindGather(k, fd, inode)
 	t.resume(k, 0)
 }
 

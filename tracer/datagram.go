@@ -56,6 +56,7 @@ func (t *Tracer) answer(k *task, si syscallInfo) bool {
 	if d == nil || d.held.FD < 0 {
 		return false
 	}
+	k.proc.gen.answered = time.Now()
 	// The tracer must not wait for whoever is to receive it, so the call does not
 	// block. If the program wants to, it makes its call again a little later.
 	blocks := !d.nonBlock && si.Args[flags]&unix.MSG_DONTWAIT == 0
@@ -138,8 +139,35 @@ func (g *Generation) dummyAt(tid, fd int) *dummy {
 	return nil
 }
 
+// onBindGather: task k is about to bind a Unix socket, inode. If it takes datagrams,
+// whether somebody waits on it tells a server's from one that is only ever sent
+// from. A look would tell only what is so at that moment, and a server that is at work
+// does not wait; so the generation is watched until it does.
+func (t *Tracer) onBindGather(k *task, fd int, inode uint64) {
+	g := k.proc.gen
+	if g.settled || len(g.gathers) >= maxBound || !isDatagram(k, fd) {
+		return
+	}
+	k.alsoAwaitExit(func(v int64) {
+		if _, known := g.gathers[inode]; v == 0 && !known && !g.settled {
+			g.gathers[inode] = false
+			t.watch(g)
+		}
+	})
+}
+
+// isAwaited reports whether a Unix datagram socket of g is a server's: some task waited
+// on it when it began, or waits on it now, or somebody else connected his socket
+// to it, or what came to it is still to be read. s is what the kernel's table says of it,
+// if it is there.
+func (t *Tracer) isAwaited(g *Generation, s fdtable.Socket, inode uint64) bool {
+	// The kernel makes both ends established at a connect() (unix_dgram_connect).
+	connected := s.State == fdtable.StateEstablished && s.Peer == 0
+	return g.gathers[inode] || g.waiting[inode] || connected || s.Unread > 0 || t.awaited(g, inode)
+}
+
 // awaited reports whether some task of g waits for what comes to a datagram
-// socket, or has it in an epoll set.
+// socket, or has it in an epoll set, at this moment.
 func (t *Tracer) awaited(g *Generation, inode uint64) bool {
 	for pid, p := range g.procs {
 		table, err := fdtable.Read(pid, func(i uint64) bool { return i == inode })

@@ -1,6 +1,8 @@
 package tracer
 
 import (
+	"time"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -26,6 +28,7 @@ type Generation struct {
 	inherited map[uint64]bool // inodes of offered sockets that it had open at its start
 	waiting   map[uint64]bool // those on which some task waits for connections
 	acceptors map[uint64]bool // of waiting: those on which the first wait was an accept()
+	gathers   map[uint64]bool // Unix datagram sockets that it bound before it served; true: some task waited on it
 	watching  bool            // its tasks stop at every system call, until they wait on what they listen on
 	guarded   bool            // it was launched with traps for what takes a path away
 	settled   bool            // it serves: a bind's result is nobody's concern any more
@@ -34,6 +37,7 @@ type Generation struct {
 	lets     []*Held          // that it was quiesced on, and nobody may have been offered yet
 	conns    map[uint64]*conn // while it drains, its accepted connections by inode (see SayClose)
 	held     holding
+	answered time.Time         // when it last sent on the dummy of a Unix datagram socket
 	dummies  map[uint64]*dummy // by the inode of the held socket that each stands in for
 }
 
@@ -66,7 +70,7 @@ type Held struct {
 	widened  bool        // it has a larger one for now
 	goes     bool        // the generation that has it goes before anybody could adopt it
 	adopted  bool        // some bind of the next generation got it
-	awaited  bool        // of a datagram socket: somebody waited on it when it was taken
+	awaited  bool        // of a datagram socket: it is a server's (see isAwaited)
 	idle     bool        // the generation before had its time and never waited on it: a lock, say
 	deaf     bool        // it is a dummy's, and drops what comes to it
 	shared   bool        // of a datagram socket: it can't have a dummy
@@ -120,6 +124,11 @@ func (g *Generation) progress() Progress {
 func (g *Generation) pending() bool {
 	for inode := range g.inherited {
 		if !g.waiting[inode] {
+			return true
+		}
+	}
+	for _, waited := range g.gathers {
+		if !waited {
 			return true
 		}
 	}

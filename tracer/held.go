@@ -72,7 +72,7 @@ func (t *Tracer) snapshot(g *Generation, have []*Held, keep bool) (held []*Held,
 				// A dump may miss a socket while others come and go.
 				listens, known := isListening[inode]
 				if !known {
-					listens = Listens(pid, fd) || t.bound[inode] && receives(pid, fd)
+					listens = serves(pid, fd, t.bound[inode])
 				}
 				if !listens {
 					continue
@@ -100,7 +100,7 @@ func (t *Tracer) snapshot(g *Generation, have []*Held, keep bool) (held []*Held,
 				if h.file != nil && byInode[inode] == h {
 					t.fileFor(h) // it may have been renamed since
 				}
-				h.awaited = h.Name.udp() || h.Name.Datagram() && t.awaited(g, inode)
+				h.awaited = h.Name.udp() || h.Name.Datagram() && t.isAwaited(g, listener[inode], inode)
 				h.idle = g.settled && g.listening[inode] && !g.waiting[inode]
 				seen[inode] = true
 				held = append(held, h)
@@ -259,29 +259,38 @@ func (h *Held) close() {
 // Accepted reports whether descriptor fd of process pid is a connection whose
 // local end is of a name that match accepts. It asks the socket itself.
 func Accepted(pid, fd int, match func(Name) bool) bool {
-	n, listens, err := ask(pid, fd)
-	return err == nil && !listens && match(n)
-}
-
-// Listens reports whether descriptor fd of process pid is a listening socket of
-// a kind that is handed over. It asks the socket itself.
-func Listens(pid, fd int) bool {
-	_, listens, err := ask(pid, fd)
-	return err == nil && listens
-}
-
-func ask(pid, fd int) (n Name, listens bool, err error) {
 	local, err := takeFD(pid, fd)
 	if err != nil {
-		return n, false, err
+		return false
 	}
 	defer closeDuplicate(local)
-	if n, err = nameOf(local); err != nil {
-		return n, false, err
-	}
-	if !handed(n.Family) || n.Datagram() {
-		return n, false, errors.New("no socket that has connections")
+	n, err := nameOf(local)
+	if err != nil || !handed(n.Family) || n.Datagram() {
+		return false
 	}
 	v, err := unix.GetsockoptInt(local, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
-	return n, v != 0, err
+	return err == nil && v == 0 && match(n)
+}
+
+// serves reports whether descriptor fd of process pid is a listening socket of a
+// kind that is handed over, or a bound datagram socket without a peer. Of the
+// internet's, those count whose address was asked for: bound says whether. It
+// asks the socket itself.
+func serves(pid, fd int, bound bool) bool {
+	local, err := takeFD(pid, fd)
+	if err != nil {
+		return false
+	}
+	defer closeDuplicate(local)
+	n, err := nameOf(local)
+	switch {
+	case err != nil || !handed(n.Family):
+		return false
+	case !n.Datagram():
+		v, err := unix.GetsockoptInt(local, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+		return err == nil && v != 0
+	case n.Family == unix.AF_UNIX:
+		return n.Path != "" && !fdtable.Autobound(n.Path) && !isConnected(local)
+	}
+	return bound && n.Address.Port() != 0 && !isConnected(local) // port 0: the bind is still to be made
 }

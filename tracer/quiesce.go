@@ -3,6 +3,7 @@ package tracer
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -109,6 +110,7 @@ func (t *Tracer) Settle(g *Generation) {
 		g.settled = true
 		t.release(g)
 		t.unwatch(g)
+		maps.DeleteFunc(g.gathers, func(_ uint64, waited bool) bool { return !waited })
 		for _, o := range g.offers {
 			if o.taken && o.settings != nil && o.held.FD >= 0 {
 				o.held.had = readSettings(o.held.FD, datagramOptions)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -53,22 +54,6 @@ func isDatagram(k *task, fd int) bool {
 	defer closeDuplicate(local)
 	v, err := unix.GetsockoptInt(local, unix.SOL_SOCKET, unix.SO_TYPE)
 	return err == nil && v == unix.SOCK_DGRAM
-}
-
-// receives reports whether descriptor fd of process pid is a datagram socket
-// without a peer. It asks the socket itself.
-func receives(pid, fd int) bool {
-	local, err := takeFD(pid, fd)
-	if err != nil {
-		return false
-	}
-	defer closeDuplicate(local)
-	n, err := nameOf(local)
-	if err != nil || !n.udp() || n.Address.Port() == 0 { // the bind is still to be made
-		return false
-	}
-	_, err = unix.Getpeername(local)
-	return err == unix.ENOTCONN
 }
 
 // servers adds the datagram sockets of hupt's network namespace that may be a
@@ -258,14 +243,16 @@ func (t *Tracer) Unread(g *Generation) (unread bool) {
 }
 
 // Answers reports whether a quiesced generation has datagram sockets, from which
-// it may be about to answer.
-func (t *Tracer) Answers(g *Generation) (answers bool) {
+// it may be about to answer, and when it last did: zero if it did not, or if it
+// answers from UDP sockets, which nobody watches.
+func (t *Tracer) Answers(g *Generation) (answers bool, last time.Time) {
 	t.Do(func() {
 		for _, d := range g.dummies {
-			answers = answers || d.of != nil
+			answers = answers || d.kind == unix.SOCK_DGRAM
 		}
+		last = g.answered
 	})
-	return answers
+	return answers, last
 }
 
 // onBindDatagram: a generation that does not serve yet is about to bind a

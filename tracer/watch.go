@@ -132,7 +132,7 @@ func (t *Tracer) watchEntry(k *task, si syscallInfo) (stays bool) {
 	if kind == waitNone {
 		return false
 	}
-	before := len(g.waiting)
+	seen := false
 	for inode := range k.waitsOn(kind, si.Args) {
 		if kind == waitAccept || kind == waitReceive {
 			stays = t.holdAccept(k, inode)
@@ -143,9 +143,14 @@ func (t *Tracer) watchEntry(k *task, si syscallInfo) (stays bool) {
 		if g.listening[inode] && !g.waiting[inode] {
 			g.waiting[inode] = true
 			g.acceptors[inode] = kind == waitAccept
+			seen = true
+		}
+		if waited, ok := g.gathers[inode]; ok && !waited {
+			g.gathers[inode] = true
+			seen = true
 		}
 	}
-	if len(g.waiting) == before {
+	if !seen {
 		return stays
 	}
 	if !g.pending() {

@@ -1,6 +1,6 @@
 /* A datagram server: whatever it gets, it answers to whoever sent it with its
  * pid and version and the text that came; "ms=500 …" after half a second, by a
- * thread of its own.
+ * thread of its own; "busy=500 …" too, while it receives nothing.
  *   model=recv    threads blocked in recvfrom (workers=)
  *   model=poll    poll, then recvmsg
  *   model=epoll   epoll, edge triggered, then recvmmsg until there is no more */
@@ -36,6 +36,7 @@ static void *answer_later(void *p) {
 static void got(struct message *m, ssize_t n) {
 	m->text[n] = 0;
 	if (n == 0) return;
+	if (!strncmp(m->text, "busy=", 5)) sleep_ms(atoi(m->text + 5));
 	if (strncmp(m->text, "ms=", 3)) {
 		answer(m);
 		return;
@@ -81,6 +82,7 @@ static int one(int fd, int many) {
 int main(int argc, char **argv) {
 	parse_options(argc, argv);
 	opt.datagrams = 1;
+	if (opt.startup_ms) sleep_ms(opt.startup_ms);
 	int fd = bind_port(!strcmp(opt.model, "recv") ? 0 : SOCK_NONBLOCK);
 	if (!strcmp(opt.model, "recv")) {
 		for (int n = 1; n < opt.workers; n++) {
