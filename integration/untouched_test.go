@@ -255,6 +255,34 @@ func TestDrainBusy(t *testing.T) {
 	k.ended()
 }
 
+// TestDrainLate: a client that has connected, and asks only after the grace of an idle
+// connection, is answered, also where the new version waits for the end of the old one.
+func TestDrainLate(t *testing.T) {
+	t.Parallel()
+	for _, flag := range modeFlags {
+		for _, name := range []string{"go", "c-threads"} {
+			t.Run(strings.Trim(flag, "-")+" "+name, func(t *testing.T) {
+				t.Parallel()
+				s := newSite(t, named(name))
+				i := start(s, flag)
+				late := dialSite(t, s)
+				s.deploy("v1")
+				restarted := make(chan struct{})
+				go func() {
+					defer close(restarted)
+					i.restart()
+				}()
+				time.Sleep(2500 * time.Millisecond) // an idle one has a second
+				if r := late.get(); r.StatusCode != 200 {
+					t.Errorf("the late request got %v", r)
+				}
+				<-restarted
+				newLineage(i).isNew(s, "v1")
+			})
+		}
+	}
+}
+
 // TestDrainPortWarning: a port that nobody listens on is told.
 func TestDrainPortWarning(t *testing.T) {
 	t.Parallel()

@@ -121,7 +121,7 @@ func (k *connection) state() ConnectionState {
 		return ConnectionBusy
 	case k.answered(f):
 		return ConnectionClosing
-	case f.Received == 0 && f.Segments == 0:
+	case untouched(f):
 		return ConnectionNew
 	}
 	return ConnectionIdle
@@ -159,6 +159,14 @@ const doubt = 4
 // response, is waited for: it only has to call close.
 const enough = time.Second
 
+// newGrace is the least grace of a connection on which nobody has said anything yet. Whoever
+// connects means to ask, and on a busy machine may be kept from it for longer than
+// an idle client is. Go's http.Server.Shutdown leaves such a one as long.
+const newGrace = 5 * time.Second
+
+// untouched reports whether nobody has said anything on it.
+func untouched(f fdtable.Flow) bool { return f.Received == 0 && f.Segments == 0 }
+
 // due reports whether the connection is to be closed for reading by now.
 func (k *connection) due(mode DrainMode, grace, spread time.Duration, now time.Time) bool {
 	f := k.socket.Flow
@@ -181,7 +189,10 @@ func (k *connection) due(mode DrainMode, grace, spread time.Duration, now time.T
 			return false
 		}
 	}
-	if k.lastWord(f) == fdtable.EitherOne {
+	switch {
+	case untouched(f):
+		grace = max(grace, newGrace)
+	case k.lastWord(f) == fdtable.EitherOne:
 		grace *= doubt
 	}
 	return quiet >= grace+share(k.socket.Inode, spread)
