@@ -15,6 +15,9 @@ func TestDrainCost(t *testing.T) {
 			t.Parallel()
 			n := max(20, scale(500))
 			bare, under := newSite(t, named(name)), newSite(t, named(name))
+			if name == "node" { // by itself it closes an idle one after 5 s, which all this may take
+				bare.args, under.args = []string{"600000"}, []string{"600000"}
+			}
 			launchAt(t, bare.dir, launch{bare: true, argv: bare.argv(), env: bare.env()})
 			bare.awaitAnswer()
 			i := start(under, "--idle-grace", "1h", "--drain-timeout", "never")

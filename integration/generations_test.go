@@ -18,12 +18,13 @@ import (
 func TestSeveralDrain(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, named("go"))
-	i := start(s)
+	i := start(s, "--drain-timeout", "never") // three restarts take a minute where it is slow
 	release := filepath.Join(s.dir, "release")
 	var runs []*loading
 	for n := 1; n <= 3; n++ {
 		o := withRequests(s.slow(0), clients)
 		o.Path = "/slow?until=" + release
+		o.Timeout = 10 * patience // the first wait through all that follows here
 		runs = append(runs, begin(t, o))
 		await(t, "the slow requests are all in flight", func() bool {
 			waiting, _ := filepath.Glob(filepath.Join(s.dir, "waiting-*"))
