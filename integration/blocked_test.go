@@ -51,6 +51,12 @@ func TestBlockedCalls(t *testing.T) {
 				time.Sleep(50 * time.Millisecond)
 			}
 		}, true},
+		{"ignored signals all the time", "", func(t *testing.T, i *instance, s *site, pid int) {
+			// Longer than the report waits: each of them breaks every call off.
+			for began := time.Now(); time.Since(began) < (2*blockedMillis+2000)*time.Millisecond; time.Sleep(100 * time.Millisecond) {
+				toThreads(pid, unix.SIGWINCH)
+			}
+		}, true},
 		{"stop and continue", "", func(t *testing.T, i *instance, s *site, pid int) {
 			for range 3 {
 				unix.Kill(pid, unix.SIGSTOP)
@@ -115,15 +121,16 @@ func better(got, want, undisturbed string) string {
 
 // noDeadline are the calls whose time-out the kernel starts anew when it
 // restarts them after an interruption. hupt keeps the interruption from the
-// program, but not the time that it was at: such a call may take longer.
-var noDeadline = regexp.MustCompile(`(?m)^((?:epoll_\w+|recv_timeout|read_timeout|accept_timeout|sigtimedwait|semtimedop|io_getevents) .*) late$`)
+// program, and ends them, but when they began it does not know: such a call may take
+// longer, by what had passed until the first interruption.
+var noDeadline = regexp.MustCompile(`(?m)^((?:epoll_\w+|recv_timeout|recvmmsg_timeout|read_timeout|send_timeout|connect_timeout|accept_timeout|sigtimedwait|semtimedop|io_getevents|ring_timeout) .*) late$`)
 
 // reportOf runs the program, disturbs it while every thread is blocked, and
 // returns what it reports.
 func reportOf(t *testing.T, model string, bare bool, disturb func(*testing.T, *instance, *site, int)) string {
 	t.Helper()
 	s := newSite(t, blocked(model))
-	i := launchAt(t, s.dir, launch{bare: bare, argv: s.argv(), env: s.env()})
+	i := launchAt(t, s.dir, launch{bare: bare, flags: []string{"--allow-io-uring"}, argv: s.argv(), env: s.env()})
 	pid := s.awaitAnswer().pid
 	time.Sleep(400 * time.Millisecond)
 	disturb(t, i, s, pid)

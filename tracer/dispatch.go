@@ -1,8 +1,6 @@
 package tracer
 
 import (
-	"time"
-
 	"golang.org/x/sys/unix"
 
 	"hupt/internal/fault"
@@ -57,13 +55,13 @@ func (t *Tracer) dispatch(tid int, ws unix.WaitStatus) {
 // waits to see its system calls.
 func (t *Tracer) resume(k *task, sig unix.Signal) {
 	k.frozen, k.listening, k.held, k.parked = false, false, false, false
-	if k.proc.frozen {
+	if k.proc.frozen || k.overdue() {
 		// Any trap clears a pending INTERRUPT (ptrace_stop in the kernel's
 		// signal.c): this one used it up.
 		interrupt(k.tid)
 	}
 	var err error
-	if k.proc.gen.watching || k.proc.stepping || k.awaitsExit != nil || k.short != nil {
+	if k.proc.gen.watching || k.proc.stepping || k.awaitsExit != nil || k.short != nil || k.wait != nil {
 		err = contToSyscall(k.tid, sig)
 	} else {
 		err = cont(k.tid, sig)
@@ -93,11 +91,13 @@ func (t *Tracer) onExec(k *task) {
 	p := k.proc
 	for tid, other := range p.tasks {
 		if other != k {
+			other.endWait()
 			delete(p.tasks, tid)
 			delete(t.tasks, tid)
 		}
 	}
 	k.awaitsExit, k.short = nil, nil
+	k.endWait()
 	p.goKnown, p.stepping = unknown, false
 	if !p.gen.begun {
 		p.gen.begun = true
@@ -148,47 +148,26 @@ func (t *Tracer) letGo(k *task) {
 // was something to mend.
 func (t *Tracer) mendEINTR(k *task) bool {
 	r, err := getRegisters(k.tid)
-	if err != nil || !inSyscall(&r) || result(&r) != -int64(unix.EINTR) || !showsEINTR(syscallNumber(&r)) {
+	if err != nil || !inSyscall(&r) {
 		return false
 	}
-	if !k.timeLeft(&r) {
-		setResult(&r, 0) // it timed out
+	v := result(&r)
+	shown := v == -int64(unix.EINTR) && showsEINTR(syscallNumber(&r))
+	if !shown && (k.wait == nil || !restarts(v)) {
+		k.endWait() // it has ended
+		return false
+	}
+	switch {
+	case t.timedOut(k, &r):
+		setResult(&r, k.wait.atEnd)
+		k.endWait()
 		setRegisters(k.tid, r)
+		return false
+	case !shown:
 		return false
 	}
 	restart(&r)
 	return setRegisters(k.tid, r) == nil
-}
-
-// timedWait is an epoll_wait with a time-out that was made to start again.
-type timedWait struct {
-	pc       uint64
-	deadline time.Time
-	left     int32 // milliseconds that it was last given
-}
-
-// timeLeft gives an epoll_wait that is to start again what is left of its
-// time-out, so that a stream of ignored signals can't keep it from ever ending.
-// When it began is not known: it is taken to have begun at its first stop, so
-// that it waits twice its time at most.
-func (k *task) timeLeft(r *registers) bool {
-	timeout, ok := epollTimeout(r)
-	if !ok || timeout <= 0 {
-		return true
-	}
-	now := time.Now()
-	w := &k.wait
-	if w.pc != programCounter(r) || w.left != timeout || now.After(w.deadline.Add(time.Duration(timeout)*time.Millisecond)) {
-		*w = timedWait{pc: programCounter(r), deadline: now.Add(time.Duration(timeout) * time.Millisecond)}
-	}
-	left := w.deadline.Sub(now).Milliseconds()
-	if left <= 0 {
-		*w = timedWait{}
-		return false
-	}
-	w.left = int32(left)
-	setEpollTimeout(r, w.left)
-	return true
 }
 
 // onSeccomp: a call that the filter traces is about to be made.
@@ -226,6 +205,9 @@ func (t *Tracer) onSyscall(k *task) {
 	}
 	switch si.Op {
 	case opEntry:
+		if w := k.wait; w != nil && !w.is(int(si.Nr), si.IP, si.SP, si.Args) {
+			k.endWait()
+		}
 		if k.proc.stepping && writes(int(si.Nr)) {
 			t.onWrite(k, si)
 			return

@@ -118,8 +118,8 @@ func (t *Tracer) LastStops() (out []string) {
 
 // after runs f on the tracer's thread after a while. There is nobody whom a
 // panic of it could reach but whoever owns the tracer.
-func (t *Tracer) after(d time.Duration, f func()) {
-	time.AfterFunc(d, func() {
+func (t *Tracer) after(d time.Duration, f func()) *time.Timer {
+	return time.AfterFunc(d, func() {
 		defer func() {
 			if p := AsPanic(recover()); p != nil && t.onPanic != nil {
 				t.onPanic(p, true)

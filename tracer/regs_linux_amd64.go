@@ -164,7 +164,7 @@ func showsEINTR(nr int) bool {
 	switch nr {
 	case unix.SYS_EPOLL_WAIT, unix.SYS_EPOLL_PWAIT, unix.SYS_EPOLL_PWAIT2,
 		unix.SYS_RT_SIGTIMEDWAIT, unix.SYS_SEMOP, unix.SYS_SEMTIMEDOP,
-		unix.SYS_IO_GETEVENTS, unix.SYS_IO_PGETEVENTS,
+		unix.SYS_IO_GETEVENTS, unix.SYS_IO_PGETEVENTS, unix.SYS_IO_URING_ENTER,
 		unix.SYS_READ, unix.SYS_READV, unix.SYS_WRITE, unix.SYS_WRITEV,
 		unix.SYS_RECVFROM, unix.SYS_RECVMSG, unix.SYS_RECVMMSG,
 		unix.SYS_SENDTO, unix.SYS_SENDMSG, unix.SYS_SENDMMSG,
@@ -182,15 +182,27 @@ func epollEvent(events uint32, data uint64) []byte {
 	return b
 }
 
-// epollTimeout is the time-out in milliseconds of an epoll_wait or epoll_pwait.
-func epollTimeout(r *registers) (ms int32, ok bool) {
-	switch syscallNumber(r) {
+// timeoutOf is where a system call among those of showsEINTR has its time-out, and
+// what it gives when that is over. It is of calls alone that begin it anew when they are restarted.
+func timeoutOf(nr int) (kind timeoutKind, argument int, atEnd int64) {
+	switch nr {
 	case unix.SYS_EPOLL_WAIT, unix.SYS_EPOLL_PWAIT:
-		return int32(r.R10), true
+		return timeoutMillis, 3, 0
+	case unix.SYS_EPOLL_PWAIT2:
+		return timeoutTimespec, 3, 0
+	case unix.SYS_IO_GETEVENTS, unix.SYS_IO_PGETEVENTS:
+		return timeoutTimespec, 4, 0
+	case unix.SYS_RT_SIGTIMEDWAIT:
+		return timeoutTimespec, 2, -int64(unix.EAGAIN)
+	case unix.SYS_SEMTIMEDOP:
+		return timeoutTimespec, 3, -int64(unix.EAGAIN)
+	case unix.SYS_IO_URING_ENTER:
+		return timeoutRing, 0, -int64(unix.ETIME)
+	case unix.SYS_READ, unix.SYS_READV, unix.SYS_RECVFROM, unix.SYS_RECVMSG, unix.SYS_RECVMMSG,
+		unix.SYS_ACCEPT, unix.SYS_ACCEPT4:
+		return timeoutReceive, 0, 0
+	case unix.SYS_WRITE, unix.SYS_WRITEV, unix.SYS_SENDTO, unix.SYS_SENDMSG, unix.SYS_SENDMMSG, unix.SYS_CONNECT:
+		return timeoutSend, 0, 0
 	}
-	return 0, false
+	return timeoutNone, 0, 0
 }
-
-// setEpollTimeout changes it for the call that is about to start again. The
-// register is one that a function may change for its caller.
-func setEpollTimeout(r *registers, ms int32) { r.R10 = uint64(uint32(ms)) }

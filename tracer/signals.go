@@ -17,6 +17,8 @@ func (t *Tracer) onSignal(k *task, sig unix.Signal) {
 	}
 	if sig == 0 || !hasHandler(k.tid, sig) {
 		t.mendShort(k)
+	} else {
+		k.endWait() // the call gives EINTR
 	}
 	t.resume(k, sig)
 }

@@ -22,8 +22,8 @@ type task struct {
 	// told the result at the exit.
 	awaitsExit func(result int64)
 
-	// wait is the last epoll_wait of it that was made to start again.
-	wait timedWait
+	// wait is a call with a time-out that was made to start again; nil: none.
+	wait *timedWait
 
 	// held: it stands at the entry of an accept, until its generation serves.
 	held bool
@@ -115,6 +115,7 @@ func (t *Tracer) addTask(tid, pid int, g *Generation, parent *process) *task {
 // dropTask forgets a task, and its process with the last of them. It reports
 // whether the process ended with it.
 func (t *Tracer) dropTask(k *task) bool {
+	k.endWait()
 	delete(t.tasks, k.tid)
 	p := k.proc
 	delete(p.tasks, k.tid)

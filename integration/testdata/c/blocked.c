@@ -6,6 +6,7 @@
 #include "common.h"
 #include <linux/aio_abi.h>
 #include <linux/futex.h>
+#include <linux/io_uring.h>
 #include <mqueue.h>
 #include <poll.h>
 #include <pthread.h>
@@ -63,6 +64,7 @@ static int timed_socket(void) {
 	struct timeval tv = {T / 1000, T % 1000 * 1000};
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, p) < 0) die("socketpair");
 	setsockopt(p[0], SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
+	setsockopt(p[0], SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv);
 	return p[0];
 }
 static int unix_listener(int timed) {
@@ -134,6 +136,34 @@ static long b_write_pipe(void) {
 static long b_recv_timeout(void) { char c; return recv(timed_socket(), &c, 1, 0); }
 static long b_read_timeout(void) { char c; return read(timed_socket(), &c, 1); }
 static long b_accept_timeout(void) { return accept(unix_listener(1), NULL, NULL); }
+static long b_recvmmsg_timeout(void) {
+	char c;
+	struct iovec v = {&c, 1};
+	struct mmsghdr m = {.msg_hdr = {.msg_iov = &v, .msg_iovlen = 1}};
+	return recvmmsg(timed_socket(), &m, 1, 0, NULL);
+}
+static long b_send_timeout(void) {
+	static char much[65536];
+	int fd = timed_socket();
+	while (send(fd, much, sizeof much, MSG_DONTWAIT) > 0) {
+	}
+	return send(fd, much, 1, 0);
+}
+/* A Unix listener whose queue is full. */
+static long b_connect_timeout(void) {
+	struct sockaddr_un a;
+	socklen_t n = sizeof a;
+	int fd = unix_listener(0);
+	struct timeval tv = {T / 1000, T % 1000 * 1000};
+	if (getsockname(fd, (void *)&a, &n) < 0) die("getsockname");
+	for (;;) {
+		int c = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		if (connect(c, (void *)&a, n) < 0) break;
+	}
+	fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv);
+	return connect(fd, (void *)&a, n);
+}
 static long b_recvmsg(void) {
 	int p[2];
 	char c[8];
@@ -220,6 +250,17 @@ static long b_io_getevents(void) {
 	if (syscall(SYS_io_setup, 4, &ctx) < 0) return -1;
 	return syscall(SYS_io_getevents, ctx, 1, 1, &e, &t);
 }
+static int ring(void) {
+	struct io_uring_params p = {0};
+	return syscall(SYS_io_uring_setup, 4, &p);
+}
+static long b_ring_timeout(void) {
+	struct timespec t = after(T);
+	struct io_uring_getevents_arg a = {.ts = (uintptr_t)&t};
+	return syscall(SYS_io_uring_enter, ring(), 0, 1, IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG, &a, sizeof a);
+}
+/* Nothing ends it. */
+static long b_ring_wait(void) { return syscall(SYS_io_uring_enter, ring(), 0, 1, IORING_ENTER_GETEVENTS, NULL, 0); }
 static long b_timerfd(void) {
 	uint64_t n;
 	int fd = timerfd_create(CLOCK_MONOTONIC, 0);
@@ -263,8 +304,8 @@ static struct call {
 	long took;
 } calls[] = {CALL(nanosleep), CALL(clock_nanosleep_abs), CALL(poll), CALL(ppoll), CALL(select), CALL(pselect), CALL(epoll_wait),
              CALL(epoll_pwait), CALL(epoll_pwait2), CALL(epoll_event), CALL(read_pipe), CALL(write_pipe), CALL(recv_timeout),
-             CALL(read_timeout), CALL(accept_timeout), CALL(recvmsg), CALL(futex_timeout), CALL(futex_wake), CALL(sigtimedwait),
-             CALL(semtimedop), CALL(semop), CALL(msgrcv), CALL(waitpid), CALL(fcntl_lock), CALL(flock), CALL(io_getevents),
+             CALL(read_timeout), CALL(accept_timeout), CALL(recvmsg), CALL(recvmmsg_timeout), CALL(send_timeout), CALL(connect_timeout), CALL(futex_timeout), CALL(futex_wake), CALL(sigtimedwait),
+             CALL(semtimedop), CALL(semop), CALL(msgrcv), CALL(waitpid), CALL(fcntl_lock), CALL(flock), CALL(io_getevents), CALL(ring_timeout), CALL(ring_wait),
              CALL(timerfd), CALL(eventfd), CALL(inotify), CALL(mq), CALL(pause), CALL(sigsuspend)};
 enum { CALLS = sizeof calls / sizeof *calls };
 
