@@ -6,7 +6,7 @@ PARALLEL ?= 8
 SLOW ?= 0
 SUITE = GO="$(GO)" PARALLEL=$(PARALLEL) SLOW=$(SLOW) sh .ci/suite.sh
 
-.PHONY: build demo test full deps check units race integration user table clean
+.PHONY: build demo test full deps check units race integration user races table clean
 
 build: bin/hupt
 
@@ -43,6 +43,14 @@ check:
 # of a part.
 units race integration user:
 	@$(SUITE) $@
+
+# Worlds in which hupt is slow at random points while it is asked for random things,
+# with the race detector in hupt: make races N=1000 SEED=1
+N ?= 1000
+races:
+	@dir=$$(mktemp -d) && chmod 755 $$dir && HUPT_RACE=1 sh integration/testdata/build.sh $$dir && \
+	HUPT_SCALE=200 HUPT_BIN=$$dir HUPT_RACES=$(N) HUPT_SEED=$(SEED) $(GO) test -count=1 -timeout 4h -parallel $(PARALLEL) -run 'TestRaces$$' ./integration; \
+	code=$$?; rm -rf $$dir; exit $$code
 
 # docs/matrix.md, from what the tests find.
 table:

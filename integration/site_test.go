@@ -198,7 +198,7 @@ func (s *site) slow(ms int) load.Options {
 // answer asks once, on a new connection, and returns who answered.
 func (s *site) answer() (tag, error) {
 	o := s.load()
-	o.Clients, o.Requests, o.Timeout = 1, 1, patience/4
+	o.Clients, o.Requests, o.Rate, o.Timeout = 1, 1, 0, patience/4
 	run, err := load.Start(context.Background(), o)
 	if err != nil {
 		return tag{}, err

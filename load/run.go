@@ -21,6 +21,7 @@ type Run struct {
 	quit     chan struct{} // closed when nothing more falls due
 	quitAt   time.Time     // when that was; once quit is closed
 	overdue  chan struct{} // closed when what was due by then is given up
+	patience *time.Timer   // that closes it
 	done     chan struct{} // closed when the last client has ended
 	aborted  atomic.Bool
 	elapsed  time.Duration // once done
@@ -63,6 +64,9 @@ func Start(ctx context.Context, o Options) (*Run, error) {
 			end.Stop()
 		}
 		r.endSending()
+		if r.patience != nil {
+			r.patience.Stop() // it would keep all of this in memory
+		}
 		r.drainTickets()
 		r.elapsed = time.Since(r.start)
 		close(r.done)
@@ -103,7 +107,7 @@ func (r *Run) endSending() {
 			close(r.overdue)
 			return
 		}
-		time.AfterFunc(r.o.Timeout, func() { close(r.overdue) })
+		r.patience = time.AfterFunc(r.o.Timeout, func() { close(r.overdue) })
 	})
 }
 

@@ -10,7 +10,7 @@ race=
 [ "${HUPT_RACE:-}" != 1 ] || race=-race
 go build $race -o "$out/hupt" ../../cmd/hupt
 # The same with faults to be asked for: package fault.
-go build -tags fault -o "$out/hupt-fault" ../../cmd/hupt
+go build $race -tags fault -o "$out/hupt-fault" ../../cmd/hupt
 # Each version of a victim is written anew: without what only a debugger wants.
 CGO_ENABLED=0 go build -ldflags=-s -o "$out/gohttp" ./gohttp
 CGO_ENABLED=0 go build -ldflags=-s -o "$out/goudp" ./goudp
