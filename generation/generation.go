@@ -148,6 +148,8 @@ type restart struct {
 	began   time.Time
 	timeout time.Duration
 	reason  string // why it failed, while the old generation is being resumed
+	// inherits: it took a recovery over. Nothing serves, and what is held is for it.
+	inherits bool
 }
 
 // New is a machine before anything was launched.
@@ -190,6 +192,17 @@ func (m *Machine) Next() int { return m.last + 1 }
 // Recovering reports whether nothing serves, and what served before a restart
 // that failed is started again.
 func (m *Machine) Recovering() bool { return m.recovery != nil }
+
+// Inherits reports whether nothing serves, and the restart that is to begin once an
+// attempt to start again what served before is out of its way gets what that would have got.
+func (m *Machine) Inherits() bool {
+	r := m.restart
+	if r == nil || !r.inherits {
+		return false
+	}
+	g := m.Gen(r.number)
+	return g == nil || !g.runs
+}
 
 // Rises is how long the first generation may still take to serve, as of now,
 // before a restart that nobody waits for is begun beside it; 0: no longer.

@@ -83,7 +83,7 @@ func (s *step) takeOver() bool {
 	g := s.Gen(s.recovery.number)
 	switch {
 	case g == nil:
-		s.recovery = nil
+		s.recovery, r.inherits = nil, true
 		if r.mode == StartFirst { // beside what?
 			r.mode = Exec
 		}
@@ -93,7 +93,7 @@ func (s *step) takeOver() bool {
 		s.recovered(g)
 		return true
 	}
-	s.recovery = nil
+	s.recovery, r.inherits = nil, true
 	r.mode, r.old, r.stage = StopFirst, g.Number, clearing
 	if !g.Failed {
 		g.why = "another restart has begun"

@@ -228,7 +228,7 @@ func (s *Supervisor) decided(ok bool) {
 // generation of a good restart has gone, or the new one of a bad one. Until
 // then a late bind gets what it asks for, and connections can wait for it.
 func (s *Supervisor) mayCloseHeld() {
-	if s.machine.Recovering() {
+	if s.machine.Recovering() || s.machine.Inherits() {
 		return // they are all that is left
 	}
 	keep, gone := s.handovers[:0:0], []*handover(nil)

@@ -111,6 +111,9 @@ func (s *Supervisor) launch(a generation.Launch) {
 	n := a.N
 	old := s.gens[s.machine.Serving()]
 	h := s.handoverTo(n)
+	if a.Again > 0 && h.before == nil { // never, as far as is known; then by what was asked for last
+		h.before = &before{program: s.program}
+	}
 	g := s.gens[n]
 	if g == nil {
 		g = s.bear(n, h.before.program)

@@ -336,6 +336,16 @@ func TestRestartBeforeAttemptIsHeardOf(t *testing.T) {
 	answer()
 	r.asked("launch 3", "kill 3", "forget 3", "launch 4")
 	r.never("signal 3 SIGTERM")
-	r.serve(4)
-	r.await(EventConfirmed)
+	// Connections wait in what is held, and it is for this one.
+	r.call(func() {
+		if len(r.handovers) != 1 || r.handovers[0].next != 4 || r.handovers[0].before == nil {
+			t.Errorf("the handovers are %+v", r.handovers)
+		}
+	})
+	// If it fails, what served first is started again.
+	r.gen(4)
+	r.fakeTracer.end(4, 0x0100)
+	r.asked("launch 5")
+	r.serve(5)
+	r.until("running", func() bool { return r.machine.Serving() == 5 && !r.machine.Recovering() })
 }
