@@ -193,16 +193,6 @@ func (s *Supervisor) endOthers(g *gen, pid int) error {
 // memory to give back, or be in an uninterruptible sleep.
 const killTime = 10 * time.Second
 
-// removeLeftovers takes away what a version that failed left in place of files
-// that were moved aside for it.
-func (h *handover) removeLeftovers() {
-	for _, a := range h.asides {
-		if fi, err := os.Lstat(a.path); err == nil && !fi.IsDir() {
-			os.Remove(a.path)
-		}
-	}
-}
-
 // recovered: what served before serves again. The sockets have passed to it.
 func (s *Supervisor) recovered() {
 	if n := len(s.handovers); n > 0 {

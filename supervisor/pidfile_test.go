@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hupt/internal/named"
 	"hupt/tracer"
 )
 
@@ -222,8 +223,97 @@ func TestReadPid(t *testing.T) {
 		write("long", "1"+strings.Repeat(" ", 64)): 0,
 		fifo: 0, link: 0, "/dev/zero": 0, dir: 0, filepath.Join(dir, "none"): 0,
 	} {
-		if got := readPid(path); got != want {
+		file, err := named.At(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		if got := readPid(file); got != want {
 			t.Errorf("%s: %d, not %d", path, got, want)
 		}
+	}
+}
+
+// elsewhere puts a link to another directory in the place of dir, as its owner may, and
+// as nobody whom hupt trusts would.
+func elsewhere(t *testing.T, dir, other string) {
+	t.Helper()
+	if err := os.Rename(dir, dir+".was"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(other, dir); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestPidfileDirectory: whatever comes in the place of their directories, hupt's
+// pidfiles are where they were, and files elsewhere stay as they are.
+func TestPidfileDirectory(t *testing.T) {
+	top := t.TempDir()
+	dir, other := filepath.Join(top, "run"), filepath.Join(top, "root's")
+	for _, d := range []string{dir, other} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(t, filepath.Join(other, "program.pid"), itoa(os.Getpid()))
+	r := start(t, func(c *Config, _ *fakeTracer) { c.ProgramPidfile = filepath.Join(dir, "program.pid") })
+	elsewhere(t, dir, other)
+	r.restarted(2, RestartOptions{})
+	if got := content(filepath.Join(dir+".was", "program.pid")); got != "1002" {
+		t.Errorf("after the restart the file says %s", got)
+	}
+	r.fakeTracer.end(2, 0)
+	r.finish()
+	alone(t, dir+".was")
+	alone(t, other, "program.pid")
+	if got := content(filepath.Join(other, "program.pid")); got != itoa(os.Getpid()) {
+		t.Errorf("the file elsewhere says %s", got)
+	}
+}
+
+// TestUnlinkDirectory: the same, in the middle of a restart, for what was moved away for it.
+func TestUnlinkDirectory(t *testing.T) {
+	for _, good := range []bool{true, false} {
+		t.Run(map[bool]string{true: "good", false: "bad"}[good], func(t *testing.T) {
+			top := t.TempDir()
+			dir, other := filepath.Join(top, "run"), filepath.Join(top, "root's")
+			for _, d := range []string{dir, other} {
+				if err := os.Mkdir(d, 0o755); err != nil {
+					t.Fatal(err)
+				}
+				put(t, filepath.Join(d, "pid"), "old")
+			}
+			path := filepath.Join(dir, "pid")
+			saved := "pid.hupt-" + itoa(os.Getpid()) + "-2"
+			put(t, filepath.Join(other, saved), "root's")
+			r := start(t, func(c *Config, f *fakeTracer) { c.Unlink, f.stubborn = []string{path}, true })
+			events, _, err := r.Restart(RestartOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.gen(2)
+			elsewhere(t, dir, other)
+			leaves := 1
+			if good {
+				r.serve(2)
+				r.asked("signal 1 SIGTERM")
+			} else {
+				leaves = 2
+				r.tell(tracer.Note{Kind: tracer.NoteExit, Generation: r.gen(2), PID: 1002, Status: 0x0100})
+				r.asked("signal all 2 SIGTERM")
+			}
+			r.fakeTracer.end(leaves, 0)
+			r.kinds(events)
+			r.asked("forget " + itoa(leaves))
+			r.call(func() {})
+			if got := content(filepath.Join(other, "pid")) + content(filepath.Join(other, saved)); got != "oldroot's" {
+				t.Errorf("the files elsewhere say %s", got)
+			}
+			alone(t, other, "pid", saved)
+			if !good {
+				alone(t, dir+".was", "pid")
+			}
+		})
 	}
 }

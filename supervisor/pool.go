@@ -80,8 +80,7 @@ func NewPool(cfg Config) (*Pool, error) {
 // exit code is that of the last; an error means that none was ever started.
 func (p *Pool) Run() (exitCode int, err error) {
 	defer close(p.done)
-	p.pidfile.path = p.cfg.Pidfile
-	if err := p.pidfile.claim(); err != nil {
+	if err := p.pidfile.claim(p.cfg.Pidfile); err != nil {
 		return exitInternal, err
 	}
 	if err := p.pidfile.write(os.Getpid()); err != nil {
