@@ -104,19 +104,6 @@ func (c *runCmd) awaitDaemon(std *streams, pid int, r io.Reader) error {
 	return errors.New("hupt ended in the background without a word")
 }
 
-// openLog is where the daemon and its program write.
-func (c *runCmd) openLog() (*os.File, error) {
-	path := c.Log
-	if path == "" {
-		path = os.DevNull
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
-	if err != nil {
-		return nil, usagef("--log: %w", err)
-	}
-	return f, nil
-}
-
 // parent is the daemon's end of the pipe: a writer until the program serves.
 type parent struct {
 	mu   sync.Mutex
