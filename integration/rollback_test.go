@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"hupt/internal/machine"
 	"hupt/load"
 )
 
@@ -111,7 +112,7 @@ func TestRollbackAfterQuiesce(t *testing.T) {
 // others.
 func paced(s *site) load.Options {
 	o := s.load()
-	o.Rate = float64(min(400, max(60, scale(4000))))
+	o.Rate = machine.Pace(float64(min(400, max(60, scale(4000)))), 20)
 	o.Clients = 64
 	return o
 }

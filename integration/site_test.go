@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"hupt/internal/machine"
 	"hupt/load"
 )
 
@@ -172,7 +173,7 @@ func (s *site) load() load.Options {
 		o.Raw = s.v.raw
 	}
 	if small() {
-		o.Rate = 100
+		o.Rate = machine.Pace(100, 20)
 	}
 	switch {
 	case s.socket != "":

@@ -95,7 +95,7 @@ func slowStartup(t *testing.T, i *instance, s, control *site, version string) bo
 // observed is an open loop of which every request is kept.
 func observed(s *site, to *sampler) load.Options {
 	o := s.load()
-	o.Rate, o.Clients, o.Observe = 100, 32, to.add
+	o.Rate, o.Clients, o.Observe = machine.Pace(100, 20), 32, to.add
 	return o
 }
 

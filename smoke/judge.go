@@ -211,7 +211,11 @@ func judgeSent(m *Measured, _ Limits) verdict {
 	if m.Load.Unsent == 0 {
 		return none
 	}
-	return fail("%s never sent: the server answers too slowly for this rate and number of clients", count(int(m.Load.Unsent), "request"))
+	unsent := count(int(m.Load.Unsent), "request")
+	if m.Machine.P99 > busyMachine {
+		return note("%s never sent; but the machine is too busy to tell the server from it: it wakes a thread p99 %s late", unsent, ms(m.Machine.P99))
+	}
+	return fail("%s never sent: the server answers too slowly for this rate and number of clients", unsent)
 }
 
 // busyMachine is from where on a machine is so late by itself that nothing can

@@ -65,6 +65,7 @@ func TestJudge(t *testing.T) {
 			lost(m, load.ClassBody, 1)
 			l.MaxFailures = 2
 		}, map[string]Status{"lost": Fail, "answers": Fail}, ""},
+		"unsent, busy":  {func(m *Measured, l *Limits) { m.Load.Unsent, m.Machine.P99 = 4, busyMachine+1 }, map[string]Status{"sent": Note}, "too busy to tell"},
 		"unsent":        {func(m *Measured, l *Limits) { m.Load.Unsent = 4 }, map[string]Status{"sent": Fail}, "4 requests never sent"},
 		"slow a moment": {func(m *Measured, l *Limits) { m.Between = load.LatencyOf(append(manyOf(60*ms, 20), manyOf(ms, 15)...)) }, nil, ""},
 		"slow after":    {func(m *Measured, l *Limits) { m.Between = load.LatencyOf(manyOf(60*ms, 100)) }, map[string]Status{"latency": Fail}, ""},

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"hupt/internal/machine"
 )
 
 // TestHooks: each event's hook is run, in order, and knows what it is about.
@@ -74,13 +76,14 @@ stopped web 2/1002 / cut=0 code=5 it exited with status 5 A=2
 func TestBeforeStart(t *testing.T) {
 	dir := t.TempDir()
 	bad := filepath.Join(dir, "bad")
+	limit := machine.Patience(time.Second).Round(time.Second) // for a cat and a test, too
 	r := start(t, func(c *Config, _ *fakeTracer) {
 		c.Hooks = []Hook{{HookBeforeStart, "cat " + bad + " 2>/dev/null && exit 1; test ! -e " + bad + "2 || sleep 100"}}
-		c.HookTimeout = 300 * time.Millisecond
+		c.HookTimeout = limit
 		c.Unlink = []string{filepath.Join(dir, "pid")}
 	})
 	put(t, filepath.Join(dir, "pid"), "old")
-	for file, want := range map[string]string{"bad": "it exited with status 1: line 3: unknown directive", "bad2": "it was killed: it took more than 300ms"} {
+	for file, want := range map[string]string{"bad": "it exited with status 1: line 3: unknown directive", "bad2": "it was killed: it took more than " + limit.String()} {
 		path := filepath.Join(dir, file)
 		put(t, path, "testing\nline 3: unknown directive\n")
 		events, _, err := r.Restart(RestartOptions{})
@@ -125,12 +128,13 @@ func TestBeforeStart(t *testing.T) {
 // waits for them.
 func TestHookFails(t *testing.T) {
 	dir := t.TempDir()
+	limit := machine.Patience(2 * time.Second).Round(time.Second)
 	r := start(t, func(c *Config, _ *fakeTracer) {
 		c.Hooks = []Hook{{HookReady, "echo sorry; exit 2"}, {HookStarted, "sleep 100"}, {HookStopped, "sleep 0.3; touch " + dir + "/end; echo bye"}}
-		c.HookTimeout = 2 * time.Second
+		c.HookTimeout = limit
 	})
 	r.restarted(2, RestartOptions{})
-	if e := r.await(EventWarning); e.Reason != "hook started (sleep 100): it was killed: it took more than 2s" {
+	if e := r.await(EventWarning); e.Reason != "hook started (sleep 100): it was killed: it took more than "+limit.String() {
 		t.Errorf("%+v", e)
 	}
 	if e := r.await(EventWarning); e.Reason != "hook ready (echo sorry; exit 2): it exited with status 2: sorry" {

@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -195,11 +196,15 @@ func TestHelper(t *testing.T) {
 	p := &program{env: []string{"PATH=/bin:/usr/bin"}, dir: "/tmp"}
 	pidfile := filepath.Join(t.TempDir(), "pid")
 	began := time.Now()
-	err := r.Supervisor.run(helper{command: "sleep 100 & echo $! > " + pidfile + "; sleep 100", program: p, limit: 200 * time.Millisecond})
-	if err == nil || !strings.Contains(err.Error(), "was killed: it took more than 200ms") || time.Since(began) > 90*time.Second {
+	limit := machine.Patience(time.Second).Round(time.Second)
+	err := r.Supervisor.run(helper{command: "sleep 100 & echo $! > " + pidfile + "; sleep 100", program: p, limit: limit})
+	if err == nil || !strings.Contains(err.Error(), "was killed: it took more than "+limit.String()) || time.Since(began) > 90*time.Second {
 		t.Errorf("%v after %v", err, time.Since(began))
 	}
-	pid := readPid(pidfile)
+	pid, err := strconv.Atoi(content(pidfile))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for end := time.Now().Add(machine.Patience(5 * time.Second)); time.Now().Before(end); {
 		if unix.Kill(pid, 0) != nil || strings.Contains(content("/proc/"+itoa(pid)+"/stat"), ") Z ") {
 			break

@@ -80,6 +80,10 @@ func Patience(d time.Duration) time.Duration {
 	return time.Duration(float64(d) * atStart())
 }
 
+// Pace is rate, what a usual machine can do in a second, on this one as it was when this
+// or Patience was called for the first time, but not below least.
+func Pace(rate, least float64) float64 { return max(least, rate/atStart()) }
+
 // median is that of several means.
 func median(once func() (func(), func())) time.Duration {
 	one, end := once()
@@ -89,7 +93,7 @@ func median(once func() (func(), func())) time.Duration {
 	for range rounds {
 		began := time.Now()
 		n := 0
-		for time.Since(began) < round {
+		for n == 0 || time.Since(began) < round { // once, though it stood still for longer than that
 			one()
 			n++
 		}
