@@ -216,8 +216,10 @@ func (s *step) launchFailed(g *Gen, reason string) {
 
 func (s *step) progressed(g *Gen, p Progress) {
 	first := g.Progress.Listening == 0 && p.Listening > 0
+	same := g.Progress == p
 	g.Progress = p
 	switch {
+	case same: // what happened is of no interest, and puts nothing off
 	case g.Phase == Starting && !s.isNew(g): // being killed
 	case g.Phase == Starting && p.complete():
 		s.doesAccept(g)

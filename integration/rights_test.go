@@ -62,6 +62,39 @@ func TestDroppedRights(t *testing.T) {
 	}
 }
 
+// TestFlood: a child of another user that listens on more than hupt holds of it, waits on
+// none of it, and makes new ones all the time, holds no restart up and costs hupt
+// a bounded number of descriptors.
+func TestFlood(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can become somebody else")
+	}
+	t.Parallel()
+	s := newSite(t, c("c-flood", "flood"))
+	s.v.tag, s.v.check = bodyTag, checkBody
+	i := start(s)
+	floods := func(n int) {
+		await(t, "the flood", func() bool { return i.says("flood v") == n && i.says("sockets") >= n })
+	}
+	floods(1)
+	run := begin(t, paced(s))
+	for n := 1; n <= 2; n++ {
+		version := fmt.Sprintf("v%d", n)
+		s.deploy(version)
+		i.restart()
+		newLineage(i).isNew(s, version)
+		floods(n + 1)
+	}
+	noneFailed(t, "a flood", run.Stop())
+	await(t, "the old ones have gone", func() bool { return len(i.status().Generations) == 1 })
+	if fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", i.pid)); err != nil || len(fds) > 1024+100 {
+		t.Errorf("hupt has %d descriptors, %v", len(fds), err)
+	}
+	if i.says("are not handed over: of a user who is not the program's own") == 0 {
+		t.Errorf("nobody is told:\n%s", i.tail())
+	}
+}
+
 // TestTakeAway: a child of another user unlinks root's path, in a directory that is
 // root's, and renames over it: it is told no, as bare, and the path leads to
 // somebody who serves all the time.

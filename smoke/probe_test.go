@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"hupt/internal/machine"
 	"hupt/load"
 )
 
@@ -92,7 +93,7 @@ func TestProbe(t *testing.T) {
 				t.Fatal(err)
 			}
 			lo := c.loadOptions(&got)
-			lo.Requests = 20
+			lo.Requests, lo.Timeout = 20, machine.Patience(lo.Timeout)
 			if got.ask.raw == nil {
 				got.lesson.judge(&lo, o)
 			}

@@ -35,7 +35,7 @@ func TestHow(t *testing.T) {
 			if err := os.WriteFile(hupt, []byte("#!/bin/sh\n"+tt.script+"\n"), 0o755); err != nil {
 				t.Fatal(err)
 			}
-			r, err := Run(t.Context(), Options{Hupt: hupt, Command: []string{"./server"}, ReadyTimeout: 500 * time.Millisecond, StopTimeout: time.Millisecond})
+			r, err := Run(t.Context(), Options{Hupt: hupt, Command: []string{"./server"}, ReadyTimeout: machine.Patience(500 * time.Millisecond), StopTimeout: time.Millisecond})
 			if err != nil {
 				t.Fatal(err)
 			}

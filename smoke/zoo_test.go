@@ -169,6 +169,9 @@ func TestZoo(t *testing.T) {
 				if want == "" {
 					want = Pass
 				}
+				if c.Name == "served-by-new" && c.Status == Note && machine.Patience(time.Second) > 2*time.Second {
+					continue // where all is slow, a restart may see no connection that could be told
+				}
 				if c.Name == "sent" && c.Status == Note && strings.Contains(c.Figure, "too busy to tell") {
 					continue
 				}

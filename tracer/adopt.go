@@ -262,6 +262,7 @@ func (t *Tracer) adopt(k *task, inode uint64, o *offer) error {
 		t.watch(g)
 	default:
 		g.listening[o.held.Inode] = true
+		t.noteOther(k, o.held.Inode)
 		t.watch(g)
 	}
 	if err := i.endAtCall(0); err != nil {

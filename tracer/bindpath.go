@@ -77,7 +77,7 @@ func (t *Tracer) onBindPath(k *task, si syscallInfo, inode uint64, want Name) {
 			return // another one by now
 		}
 		id, ok := boundFile(local, at, want.Path, fresh, asked)
-		if !ok {
+		if !ok || !t.mayNote(g, asked.uid) {
 			return
 		}
 		noted = true

@@ -28,6 +28,8 @@ type Generation struct {
 	inherited map[uint64]bool // inodes of offered sockets that it had open at its start
 	waiting   map[uint64]bool // those on which some task waits for connections
 	acceptors map[uint64]bool // of waiting: those on which the first wait was an accept()
+	others    map[uint64]bool // of listening: those that are another user's (see bounds.go)
+	full      bool            // more of it is not held than there is room for, which was told
 	gathers   map[uint64]bool // Unix datagram sockets that it bound before it served; true: some task waited on it
 	watching  bool            // its tasks stop at every system call, until they wait on what they listen on
 	guarded   bool            // it was launched with traps for what takes a path away
@@ -67,6 +69,7 @@ type Held struct {
 	file     *socketFile // of a Unix socket with a path
 	nonBlock bool        // its O_NONBLOCK when it was taken
 	backlog  int         // of its listen()
+	owner    uint32      // the user whose it is
 	widened  bool        // it has a larger one for now
 	goes     bool        // the generation that has it goes before anybody could adopt it
 	adopted  bool        // some bind of the next generation got it
@@ -105,10 +108,26 @@ type Progress struct {
 	Waiting   int // of those, sockets on which it waits for connections
 }
 
-func (g *Generation) progress() Progress {
-	p := Progress{Listening: len(g.listening), Waiting: len(g.waiting)}
+func (g *Generation) progress() (p Progress) {
+	others := 0
+	for inode := range g.listening {
+		if g.others[inode] {
+			others++
+		}
+	}
+	// What a child of another user does holds nobody up, unless it is all there is.
+	apart := others < len(g.listening)
+	for inode := range g.listening {
+		if apart && g.others[inode] {
+			continue
+		}
+		p.Listening++
+		if g.waiting[inode] {
+			p.Waiting++
+		}
+	}
 	for _, o := range g.offers {
-		if !o.held.counts() || o.held.FD < 0 && !o.taken {
+		if !o.held.counts() || o.held.FD < 0 && !o.taken || apart && g.others[o.held.Inode] {
 			continue
 		}
 		p.Offered++

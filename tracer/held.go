@@ -44,6 +44,7 @@ func (t *Tracer) snapshot(g *Generation, have []*Held, keep bool) (held []*Held,
 	}
 	seen := make(map[uint64]bool)
 	t.Do(func() {
+		room := t.roomOf(g)
 		byInode := make(map[uint64]*Held)
 		for _, h := range have {
 			if h.FD >= 0 {
@@ -86,7 +87,7 @@ func (t *Tracer) snapshot(g *Generation, have []*Held, keep bool) (held []*Held,
 						}
 						continue
 					}
-					if !t.canBeAskedFor(h) {
+					if !room.take(h) || !t.canBeAskedFor(h) {
 						seen[inode] = true
 						h.close()
 						continue
@@ -201,7 +202,7 @@ func holdLocal(local int, inode uint64) (*Held, error) {
 		closeDuplicate(local)
 		return nil, os.NewSyscallError("fcntl(F_GETFL)", err)
 	}
-	return &Held{FD: local, Inode: inode, Name: name, nonBlock: flags&unix.O_NONBLOCK != 0}, nil
+	return &Held{FD: local, Inode: inode, Name: name, owner: st.Uid, nonBlock: flags&unix.O_NONBLOCK != 0}, nil
 }
 
 // Widen makes room in the queues of listening sockets on which nobody accepts

@@ -77,6 +77,7 @@ func newGeneration(number int, notes *notes, held []*Held) *Generation {
 		listening: make(map[uint64]bool),
 		waiting:   make(map[uint64]bool),
 		gathers:   make(map[uint64]bool),
+		others:    make(map[uint64]bool),
 		acceptors: make(map[uint64]bool),
 		inherited: make(map[uint64]bool),
 	}

@@ -269,6 +269,7 @@ func (t *Tracer) onBindDatagram(k *task, fd int, inode uint64, at Name) {
 	// The first one serves once it waits on all that it binds.
 	if !g.listening[inode] {
 		g.listening[inode] = true
+		t.noteOther(k, inode)
 		t.watch(g)
 		t.tell(Note{Kind: NoteProgress, Generation: g, Progress: g.progress()})
 	}

@@ -44,6 +44,7 @@ func (t *Tracer) onListen(k *task, si syscallInfo) {
 			closeDuplicate(fd)
 			if err == nil && handed(n.Family) {
 				g.listening[inode] = true
+				t.noteOther(k, inode)
 				t.watch(g)
 				t.tell(Note{Kind: NoteProgress, Generation: g, Progress: g.progress()})
 			}

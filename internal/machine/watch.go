@@ -35,14 +35,14 @@ func (w *Watch) watch() {
 	defer close(w.done)
 	one, end := request()
 	defer end()
-	for {
+	for stopped := false; !stopped; {
 		began := time.Now()
 		select {
 		case <-w.stop:
-			return
+			stopped = true // how late it was by then counts, too
 		case <-time.After(moment):
+			one()
 		}
-		one()
 		late := time.Since(began) - moment
 		w.mu.Lock()
 		w.worst = max(w.worst, late)

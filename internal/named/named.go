@@ -21,6 +21,7 @@ type File struct {
 func At(path string) (*File, error) {
 	dir, err := os.OpenFile(filepath.Dir(path), unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
+		err.(*os.PathError).Path = path // which is what was asked for
 		return nil, err
 	}
 	return &File{Path: path, dir: dir, name: filepath.Base(path)}, nil

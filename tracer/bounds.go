@@ -1,0 +1,114 @@
+package tracer
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// A program's processes need not all be of one user: root's may have children to
+// whom it does not trust much. What hupt keeps for them costs it descriptors, and
+// what they listen on might hold a restart up. "Another user" is one who is neither root,
+// nor hupt's, nor that of the generation's first process.
+const (
+	// reserved is how many descriptors hupt keeps for all else that it does.
+	reserved = 256
+
+	// mostOfOther is how many sockets of another user are held, and of how many the
+	// files are noted.
+	mostOfOther = 1024
+)
+
+// isOther reports whether user uid is another user in generation g. It asks the
+// kernel only where hupt is root and uid is not.
+func isOther(g *Generation, uid uint32) bool {
+	if uid == 0 || int(uid) == os.Geteuid() {
+		return false
+	}
+	first, ok := effectiveUser(g.Root)
+	return ok && uid != first
+}
+
+// effectiveUser is that of a task; not ok if it has gone.
+func effectiveUser(tid int) (uint32, bool) {
+	r := (&task{tid: tid}).rights()
+	return r.owner, r.ok
+}
+
+// noteOther remembers that a socket on which g listens is another user's, if task k is.
+func (t *Tracer) noteOther(k *task, inode uint64) {
+	g := k.proc.gen
+	delete(g.others, inode)
+	if k.proc.pid == g.Root {
+		return
+	}
+	if uid, ok := effectiveUser(k.tid); ok && isOther(g, uid) {
+		g.others[inode] = true
+	}
+}
+
+// room is what may be held of a generation's sockets.
+type room struct {
+	t     *Tracer
+	g     *Generation
+	left  int            // descriptors
+	other map[uint32]int // held of each user; -1: of one who has no bound of his own
+}
+
+func (t *Tracer) roomOf(g *Generation) *room {
+	left := reserved // as many as are known to be there, if nothing is known
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil {
+		left = int(min(limit.Cur, 1<<30)) - reserved - len(t.held) - len(t.files)
+	}
+	return &room{t, g, left, make(map[uint32]int)}
+}
+
+// isFull counts one more of a user's, and reports whether that is too many.
+func (r *room) isFull(uid uint32) bool {
+	n, seen := r.other[uid]
+	if !seen && !isOther(r.g, uid) {
+		n = -1
+	}
+	if n >= 0 && n < mostOfOther {
+		n++
+	} else if n == mostOfOther {
+		return true
+	}
+	r.other[uid] = n
+	return false
+}
+
+// take reports whether there is room for one more. If not, that is told, once.
+func (r *room) take(h *Held) bool {
+	why := ""
+	switch {
+	case r.left <= 0:
+		why = "hupt would have no descriptors left for anything else (RLIMIT_NOFILE)"
+	case r.isFull(h.owner):
+		why = fmt.Sprintf("of a user who is not the program's own, %d, no more than %d are", h.owner, mostOfOther)
+	default:
+		r.left--
+		return true
+	}
+	if !r.g.full {
+		r.g.full = true
+		r.t.tell(Note{Kind: NoteWarning, Generation: r.g, Text: fmt.Sprintf("%s, and maybe others, are not handed over: %s", h.Name, why)})
+	}
+	return false
+}
+
+// mayNote reports whether the file of one more socket of user uid is noted.
+func (t *Tracer) mayNote(g *Generation, uid uint32) bool {
+	if !isOther(g, uid) {
+		return true
+	}
+	n := 0
+	for _, f := range t.files {
+		if f.asked.uid == uid {
+			n++
+		}
+	}
+	return n < mostOfOther
+}
