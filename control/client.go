@@ -20,8 +20,11 @@ import (
 )
 
 const (
-	// answerTimeout is how long an instance may take to begin an answer.
+	// answerTimeout is how long an instance may take to begin an answer that is
+	// stopped, or that can't be seen; busyTimeout, one that runs: the machine may be
+	// busy, and what was asked for may be under way.
 	answerTimeout = 5 * time.Second
+	busyTimeout   = 15 * time.Second
 	// maxAnswer bounds what a client reads of one answer, in bytes: an instance
 	// is another user's program when root asks.
 	maxAnswer = 16 << 20
@@ -63,7 +66,7 @@ func (i *Instance) RefreshConnections(ctx context.Context) error {
 }
 
 func (i *Instance) refresh(ctx context.Context, path string) error {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, _, cancel := i.patience(ctx)
 	defer cancel()
 	response, err := i.do(ctx, http.MethodGet, path, nil)
 	if err != nil {
@@ -131,10 +134,9 @@ func (i *Instance) stream(ctx context.Context, path string, body any) (*Stream, 
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	late := time.AfterFunc(answerTimeout, cancel) // for the header only
+	ctx, began, cancel := i.patience(ctx)
 	response, err := i.do(ctx, http.MethodPost, path, data)
-	if !late.Stop() && err == nil {
+	if !began() && err == nil {
 		response.Body.Close()
 		err = i.silent(context.DeadlineExceeded)
 	}
@@ -146,6 +148,42 @@ func (i *Instance) stream(ctx context.Context, path string, body any) (*Stream, 
 	s.lines = json.NewDecoder(&s.bounded)
 	s.bounded.from = response.Body
 	return s, nil
+}
+
+// patience is a context that ends if the answer is not there in time. began says that it
+// is, and reports whether that was so: then it ends only with ctx, or by cancel.
+func (i *Instance) patience(ctx context.Context) (_ context.Context, began func() bool, cancel func()) {
+	ctx, cancel = context.WithCancel(ctx)
+	answered, inTime := make(chan struct{}), make(chan bool, 1)
+	go func() {
+		for _, wait := range []time.Duration{answerTimeout, busyTimeout - answerTimeout} {
+			late := time.NewTimer(wait)
+			select {
+			case <-answered:
+				late.Stop()
+				inTime <- true
+				return
+			case <-ctx.Done():
+				late.Stop()
+				inTime <- false
+				return
+			case <-late.C:
+			}
+			if !runs(i.PID) {
+				break
+			}
+		}
+		cancel()
+		inTime <- false
+	}()
+	return ctx, func() bool { close(answered); return <-inTime }, cancel
+}
+
+// runs reports whether a process is there, and neither stopped nor a zombie.
+func runs(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, after, ok := bytes.Cut(b[bytes.LastIndexByte(b, 0x29)+1:], []byte(" ")) // its name may hold anything
+	return err == nil && ok && len(after) > 0 && !bytes.ContainsAny(after[:1], "TtZX")
 }
 
 // do sends one request on a connection of its own.
@@ -203,6 +241,9 @@ func (i *Instance) silent(err error) error {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return errorf(ErrNoAnswer, "hupt %d does not listen on its control socket any more", i.PID)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), os.IsTimeout(err):
+		if runs(i.PID) {
+			return errorf(ErrNoAnswer, "hupt %d does not answer within %v, though it runs; see its output, and hupt status", i.PID, busyTimeout)
+		}
 		return errorf(ErrNoAnswer, "hupt %d does not answer within %v; is it stopped? (kill -CONT %d)", i.PID, answerTimeout, i.PID)
 	}
 	return errorf(ErrNoAnswer, "hupt %d does not answer: %v", i.PID, err)

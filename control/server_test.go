@@ -9,9 +9,11 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -310,6 +312,66 @@ func TestInstanceThatDoesNotAnswer(t *testing.T) {
 	if err := i.Refresh(ctx); !errors.Is(err, ErrNoAnswer) {
 		t.Errorf("got %v, want ErrNoAnswer", err)
 	}
+}
+
+// TestLateAnswer: an instance that runs is given time on a busy machine; one that is
+// stopped is told of soon.
+func TestLateAnswer(t *testing.T) {
+	t.Parallel()
+	const late = answerTimeout + time.Second
+	serve := func(t *testing.T, handler http.HandlerFunc) string {
+		path := filepath.Join(shortTemp(t), "5.sock")
+		listener, err := net.Listen("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := &http.Server{Handler: handler}
+		go server.Serve(listener)
+		t.Cleanup(func() { server.Close() })
+		return path
+	}
+	t.Run("runs", func(t *testing.T) {
+		t.Parallel()
+		path := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(late)
+			if r.Method == http.MethodGet {
+				fmt.Fprint(w, "{}")
+				return
+			}
+			w.(http.Flusher).Flush()
+			time.Sleep(busyTimeout) // an answer that has begun may take what it wants
+			fmt.Fprint(w, `{"event":"serving"}`)
+		})
+		i := &Instance{Socket: path, PID: os.Getpid(), UID: os.Getuid()}
+		if err := i.Refresh(t.Context()); err != nil {
+			t.Error(err)
+		}
+		s, err := i.Restart(t.Context(), supervisor.RestartOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		next(t, s)
+	})
+	t.Run("is stopped", func(t *testing.T) {
+		t.Parallel()
+		path := serve(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+		cmd := exec.Command("sleep", "100")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			cmd.Process.Kill()
+			cmd.Wait()
+		}()
+		cmd.Process.Signal(syscall.SIGSTOP)
+		began := time.Now()
+		i := &Instance{Socket: path, PID: cmd.Process.Pid, UID: os.Getuid()}
+		_, err := i.Restart(t.Context(), supervisor.RestartOptions{})
+		if took := time.Since(began); !errors.Is(err, ErrNoAnswer) || !strings.Contains(err.Error(), "within 5s; is it stopped?") || took > machine.Patience(answerTimeout+2*time.Second) {
+			t.Errorf("after %v: %v", took, err)
+		}
+	})
 }
 
 func TestPeers(t *testing.T) {
