@@ -61,7 +61,7 @@ func TestPartDummies(t *testing.T) {
 	for range 10 {
 		tr, servers, dummies := datagramGroup(t)
 		var sent, received atomic.Int64
-		var stop atomic.Bool
+		var stop, all atomic.Bool // nothing more is sent; nothing more can come
 		var senders, readers sync.WaitGroup
 		for _, h := range servers {
 			check(t, unix.SetsockoptTimeval(h.FD, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 200_000}))
@@ -70,7 +70,7 @@ func TestPartDummies(t *testing.T) {
 					n, err := unix.Read(h.FD, b)
 					if n > 0 {
 						received.Add(1)
-					} else if err != unix.EINTR && stop.Load() {
+					} else if err != unix.EINTR && all.Load() {
 						return
 					}
 				}
@@ -99,6 +99,7 @@ func TestPartDummies(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 		stop.Store(true)
 		senders.Wait()
+		all.Store(true)
 		readers.Wait()
 		if lost := sent.Load() - received.Load(); lost != 0 {
 			t.Errorf("%d of %d datagrams were lost", lost, sent.Load())
