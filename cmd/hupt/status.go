@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"os"
 	"time"
 
 	"hupt/control"
@@ -60,7 +61,7 @@ func (c *statusCmd) Run(std *streams) error {
 			return err
 		}
 	case picked == nil:
-		writeStatus(std.out, instances, time.Now())
+		writeStatus(std.out, instances, os.Getuid(), time.Now())
 	}
 	if picked != nil {
 		return picked

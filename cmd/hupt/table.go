@@ -14,27 +14,32 @@ import (
 	"hupt/supervisor"
 )
 
-// writeStatus shows instances one below the other.
-func writeStatus(w io.Writer, instances []control.Instance, now time.Time) {
+// writeStatus shows instances one below the other, to user self: of another's, whose
+// it is.
+func writeStatus(w io.Writer, instances []control.Instance, self int, now time.Time) {
 	for n := range instances {
 		if n > 0 {
 			fmt.Fprintln(w)
 		}
 		i := &instances[n]
+		who := strconv.Itoa(i.PID)
+		if i.UID != self {
+			who += fmt.Sprintf(" of uid %d", i.UID)
+		}
 		if i.Err != nil {
-			fmt.Fprintf(w, "hupt %d: does not answer\n", i.PID)
+			fmt.Fprintf(w, "hupt %s: does not answer\n", who)
 			continue
 		}
-		writeInstance(w, i.PID, &i.Status, now)
+		writeInstance(w, who, &i.Status, now)
 	}
 }
 
-func writeInstance(w io.Writer, pid int, s *supervisor.Status, now time.Time) {
+func writeInstance(w io.Writer, who string, s *supervisor.Status, now time.Time) {
 	name := s.Name
 	if name == "" && len(s.Command) > 0 {
 		name = s.Command[0]
 	}
-	fmt.Fprintf(w, "%s: %s, hupt's pid %d, up %s\n", printable(name), printable(s.State), pid, age(now.Sub(s.Started)))
+	fmt.Fprintf(w, "%s: %s, hupt's pid %s, up %s\n", printable(name), printable(s.State), who, age(now.Sub(s.Started)))
 	fmt.Fprintf(w, "  command   %s\n", words(s.Command))
 	if len(s.Previous) > 0 {
 		fmt.Fprintf(w, "  before    %s\n", words(s.Previous))

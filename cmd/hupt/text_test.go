@@ -43,10 +43,11 @@ func TestStatusTable(t *testing.T) {
 			},
 		}},
 		{PID: 5000, Err: errors.New("x")},
-		{PID: 6000, Status: supervisor.Status{Command: []string{"./api"}, State: "stopping", Started: now}},
+		{PID: 5001, UID: 33, Err: errors.New("x")},
+		{PID: 6000, UID: 1000, Status: supervisor.Status{Command: []string{"./api"}, State: "stopping", Started: now}},
 	}
 	var out bytes.Buffer
-	writeStatus(&out, instances, now)
+	writeStatus(&out, instances, 0, now)
 	same(t, out.String(), `web: running, hupt's pid 4242, up 2d 3h
   command   nginx -g "daemon off;" ""
   path      /usr/sbin/nginx
@@ -65,7 +66,9 @@ func TestStatusTable(t *testing.T) {
 
 hupt 5000: does not answer
 
-./api: stopping, hupt's pid 6000, up 0s
+hupt 5001 of uid 33: does not answer
+
+./api: stopping, hupt's pid 6000 of uid 1000, up 0s
   command   ./api
   restarts  0, 0 rolled back, 0 connections cut
   stops     0
