@@ -87,7 +87,7 @@ func TestFlood(t *testing.T) {
 	}
 	noneFailed(t, "a flood", run.Stop())
 	await(t, "the old ones have gone", func() bool { return len(i.status().Generations) == 1 })
-	if fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", i.pid)); err != nil || len(fds) > 1024+100 {
+	if fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", i.pid)); err != nil || len(fds) > 256+100 {
 		t.Errorf("hupt has %d descriptors, %v", len(fds), err)
 	}
 	if i.says("are not handed over: of a user who is not the program's own") == 0 {

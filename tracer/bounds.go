@@ -17,7 +17,7 @@ const (
 
 	// mostOfOther is how many sockets of another user are held, and of how many the
 	// files are noted.
-	mostOfOther = 1024
+	mostOfOther = 256
 )
 
 // isOther reports whether user uid is another user in generation g. It asks the
@@ -90,6 +90,7 @@ func (r *room) take(h *Held) bool {
 		why = fmt.Sprintf("of a user who is not the program's own, %d, no more than %d are", h.owner, mostOfOther)
 	default:
 		r.left--
+		h.other = r.other[h.owner] >= 0
 		return true
 	}
 	if !r.g.full {

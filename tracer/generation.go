@@ -70,6 +70,7 @@ type Held struct {
 	nonBlock bool        // its O_NONBLOCK when it was taken
 	backlog  int         // of its listen()
 	owner    uint32      // the user whose it is
+	other    bool        // that is another user (see bounds.go)
 	widened  bool        // it has a larger one for now
 	goes     bool        // the generation that has it goes before anybody could adopt it
 	adopted  bool        // some bind of the next generation got it
@@ -127,7 +128,7 @@ func (g *Generation) progress() (p Progress) {
 		}
 	}
 	for _, o := range g.offers {
-		if !o.held.counts() || o.held.FD < 0 && !o.taken || apart && g.others[o.held.Inode] {
+		if !o.held.counts() || o.held.FD < 0 && !o.taken || apart && (o.held.other || g.others[o.held.Inode]) {
 			continue
 		}
 		p.Offered++
