@@ -53,7 +53,7 @@ func TestBlockedCalls(t *testing.T) {
 		}, true},
 		{"ignored signals all the time", "", func(t *testing.T, i *instance, s *site, pid int) {
 			// Longer than the report waits: each of them breaks every call off.
-			for began := time.Now(); time.Since(began) < (2*blockedMillis+2000)*time.Millisecond; time.Sleep(100 * time.Millisecond) {
+			for began := time.Now(); time.Since(began) < (2*blockedMillis+2000)*time.Millisecond; time.Sleep(blockedMillis / 5 * time.Millisecond) {
 				toThreads(pid, unix.SIGWINCH)
 			}
 		}, true},
