@@ -84,7 +84,7 @@ func TestBusy(t *testing.T) {
 func idlers(t *testing.T, s *site, n int) *loading {
 	t.Helper()
 	o := s.load()
-	o.Kind, o.Clients, o.Hold = load.LongLived, n, time.Hour
+	o.Kind, o.Clients, o.Hold, o.Rate = load.LongLived, n, time.Hour, 100 // before a server takes the first for idle
 	run := begin(t, o)
 	awaitRequests(t, run, n, patience)
 	return run

@@ -173,7 +173,7 @@ func (s *site) load() load.Options {
 		o.Raw = s.v.raw
 	}
 	if small() {
-		o.Rate = machine.Pace(100, 20)
+		o.Rate = machine.Pace(100, 50)
 	}
 	switch {
 	case s.socket != "":
