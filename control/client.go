@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hupt/fdtable"
 	"hupt/supervisor"
 )
 
@@ -169,7 +170,7 @@ func (i *Instance) patience(ctx context.Context) (_ context.Context, began func(
 				return
 			case <-late.C:
 			}
-			if !runs(i.PID) {
+			if !fdtable.Runs(i.PID) {
 				break
 			}
 		}
@@ -177,13 +178,6 @@ func (i *Instance) patience(ctx context.Context) (_ context.Context, began func(
 		inTime <- false
 	}()
 	return ctx, func() bool { close(answered); return <-inTime }, cancel
-}
-
-// runs reports whether a process is there, and neither stopped nor a zombie.
-func runs(pid int) bool {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	_, after, ok := bytes.Cut(b[bytes.LastIndexByte(b, 0x29)+1:], []byte(" ")) // its name may hold anything
-	return err == nil && ok && len(after) > 0 && !bytes.ContainsAny(after[:1], "TtZX")
 }
 
 // do sends one request on a connection of its own.
@@ -241,8 +235,8 @@ func (i *Instance) silent(err error) error {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return errorf(ErrNoAnswer, "hupt %d does not listen on its control socket any more", i.PID)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), os.IsTimeout(err):
-		if runs(i.PID) {
-			return errorf(ErrNoAnswer, "hupt %d does not answer within %v, though it runs; see its output, and hupt status", i.PID, busyTimeout)
+		if fdtable.Runs(i.PID) {
+			return errorf(ErrNoAnswer, "hupt %d does not answer within %v, though it runs: is the machine too busy? What was asked for may still be done", i.PID, busyTimeout)
 		}
 		return errorf(ErrNoAnswer, "hupt %d does not answer within %v; is it stopped? (kill -CONT %d)", i.PID, answerTimeout, i.PID)
 	}

@@ -122,11 +122,23 @@ func isExiting(stat []byte) bool {
 	return err == nil && flags&exiting != 0
 }
 
-// isZombie reads the state behind the command's name, which may hold anything
-// (proc_pid_stat(5)).
-func isZombie(stat []byte) bool {
+// Runs reports whether process pid is there, and neither stopped, by a signal or a
+// tracer, nor ended.
+func Runs(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && !isZombie(b) && state(b) != 'T' && state(b) != 't'
+}
+
+func isZombie(stat []byte) bool { return state(stat) == 'Z' || state(stat) == 'X' }
+
+// state is the one behind the command's name, which may hold anything
+// (proc_pid_stat(5)); 0: it is not there.
+func state(stat []byte) byte {
 	n := bytes.LastIndexByte(stat, ')')
-	return n >= 0 && n+2 < len(stat) && (stat[n+2] == 'Z' || stat[n+2] == 'X')
+	if n < 0 || n+2 >= len(stat) {
+		return 0
+	}
+	return stat[n+2]
 }
 
 // links reads /proc/PID/fd once, for sockets and epoll sets.

@@ -26,14 +26,8 @@ func isOther(g *Generation, uid uint32) bool {
 	if uid == 0 || int(uid) == os.Geteuid() {
 		return false
 	}
-	first, ok := effectiveUser(g.Root)
-	return ok && uid != first
-}
-
-// effectiveUser is that of a task; not ok if it has gone.
-func effectiveUser(tid int) (uint32, bool) {
-	r := (&task{tid: tid}).rights()
-	return r.owner, r.ok
+	first := rightsOf(g.Root)
+	return first.ok && uid != first.owner
 }
 
 // noteOther remembers that a socket on which g listens is another user's, if task k is.
@@ -43,7 +37,7 @@ func (t *Tracer) noteOther(k *task, inode uint64) {
 	if k.proc.pid == g.Root {
 		return
 	}
-	if uid, ok := effectiveUser(k.tid); ok && isOther(g, uid) {
+	if r := rightsOf(k.tid); r.ok && isOther(g, r.owner) {
 		g.others[inode] = true
 	}
 }
@@ -52,45 +46,49 @@ func (t *Tracer) noteOther(k *task, inode uint64) {
 type room struct {
 	t     *Tracer
 	g     *Generation
-	left  int            // descriptors
-	other map[uint32]int // held of each user; -1: of one who has no bound of his own
+	left  int             // descriptors
+	held  map[uint32]int  // of each user
+	other map[uint32]bool // whether that is another user
 }
 
-func (t *Tracer) roomOf(g *Generation) *room {
+// roomOf is the room beside what is held of g already.
+func (t *Tracer) roomOf(g *Generation, have []*Held) *room {
 	left := reserved // as many as are known to be there, if nothing is known
 	var limit unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil {
 		left = int(min(limit.Cur, 1<<30)) - reserved - len(t.held) - len(t.files)
 	}
-	return &room{t, g, left, make(map[uint32]int)}
+	r := &room{t, g, left, make(map[uint32]int), make(map[uint32]bool)}
+	for _, h := range have {
+		if h.FD >= 0 {
+			r.held[h.owner]++
+		}
+	}
+	return r
 }
 
-// isFull counts one more of a user's, and reports whether that is too many.
-func (r *room) isFull(uid uint32) bool {
-	n, seen := r.other[uid]
-	if !seen && !isOther(r.g, uid) {
-		n = -1
+// isOther is isOther for g, asked once for each user.
+func (r *room) isOther(uid uint32) bool {
+	is, known := r.other[uid]
+	if !known {
+		is = isOther(r.g, uid)
+		r.other[uid] = is
 	}
-	if n >= 0 && n < mostOfOther {
-		n++
-	} else if n == mostOfOther {
-		return true
-	}
-	r.other[uid] = n
-	return false
+	return is
 }
 
 // take reports whether there is room for one more. If not, that is told, once.
 func (r *room) take(h *Held) bool {
 	why := ""
+	h.other = r.isOther(h.owner)
 	switch {
 	case r.left <= 0:
 		why = "hupt would have no descriptors left for anything else (RLIMIT_NOFILE)"
-	case r.isFull(h.owner):
+	case h.other && r.held[h.owner] >= mostOfOther:
 		why = fmt.Sprintf("of a user who is not the program's own, %d, no more than %d are", h.owner, mostOfOther)
 	default:
 		r.left--
-		h.other = r.other[h.owner] >= 0
+		r.held[h.owner]++
 		return true
 	}
 	if !r.g.full {

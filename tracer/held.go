@@ -44,7 +44,7 @@ func (t *Tracer) snapshot(g *Generation, have []*Held, keep bool) (held []*Held,
 	}
 	seen := make(map[uint64]bool)
 	t.Do(func() {
-		room := t.roomOf(g)
+		room := t.roomOf(g, have)
 		byInode := make(map[uint64]*Held)
 		for _, h := range have {
 			if h.FD >= 0 {

@@ -28,7 +28,7 @@ func (t *Tracer) mayHave(k *task, fd int, h *Held) bool { return t.mayGet(k, fd,
 func (t *Tracer) mayShare(k *task, fd int, h *Held) bool { return t.mayGet(k, fd, h, true) }
 
 func (t *Tracer) mayGet(k *task, fd int, h *Held, own bool) bool {
-	r := k.rights()
+	r := rightsOf(k.tid)
 	var st unix.Stat_t
 	if fd >= 0 && unix.Stat(fmt.Sprintf("/proc/%d/fd/%d", k.tid, fd), &st) == nil {
 		r.owner = st.Uid
@@ -54,10 +54,10 @@ type rights struct {
 	ok    bool
 }
 
-func (k *task) rights() (r rights) {
-	r.tid = k.tid
+func rightsOf(tid int) (r rights) {
+	r.tid = tid
 	var uid, caps bool
-	err := eachStatus(k.tid, func(name, v string) {
+	err := eachStatus(tid, func(name, v string) {
 		switch name {
 		case "Uid":
 			if f := strings.Fields(v); len(f) == 4 {

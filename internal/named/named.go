@@ -1,6 +1,6 @@
 // Package named has files that are known by a directory, which is resolved once,
 // and a name in it. Whoever may write to a directory above, and puts another one or a link in
-// its place later, does not lead hupt elsewhere by that. No last link is followed.
+// its place later, does not lead hupt elsewhere by that. No last link is followed but by Follow.
 package named
 
 import (
@@ -43,11 +43,7 @@ func (f *File) fail(op string, err error) error {
 
 // Open opens it with flags of open(2), and O_NOFOLLOW and O_CLOEXEC.
 func (f *File) Open(flags int, mode uint32) (*os.File, error) {
-	fd, err := unix.Openat(f.fd(), f.name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
-	if err != nil {
-		return nil, f.fail("open", err)
-	}
-	return os.NewFile(uintptr(fd), f.Path), nil
+	return f.Follow(flags|unix.O_NOFOLLOW, mode)
 }
 
 // Follow is Open, but follows a link.
