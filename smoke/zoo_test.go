@@ -55,7 +55,7 @@ func zoo(t *testing.T, kind, address string) Options {
 			t.Fatal(err)
 		}
 	}
-	return Options{Rate: machine.Pace(200, 60), Hupt: filepath.Join(dir, "hupt"), Command: []string{filepath.Join(dir, "zoo"), kind, address, t.TempDir()},
+	return Options{Hupt: filepath.Join(dir, "hupt"), Command: []string{filepath.Join(dir, "zoo"), kind, address, t.TempDir()},
 		Duration: 2 * time.Second, Restarts: 2, Every: 400 * time.Millisecond,
 		ReadyTimeout: machine.Patience(10 * time.Second), StopTimeout: min(machine.Patience(3*time.Second), 10*time.Second)}
 }
