@@ -23,7 +23,6 @@ func Requested() bool {
 
 // Main is the whole life of such a process. It does not return.
 func Main() {
-
 	if os.Args[0] == DoorbellArg0 {
 		doorbell()
 	}
@@ -33,6 +32,7 @@ func Main() {
 	}
 	unix.CloseOnExec(fd)
 	sock := os.NewFile(uintptr(fd), "launcher")
+	sock.Write([]byte{Begun})
 	var spec Spec
 	if err := gob.NewDecoder(sock).Decode(&spec); err != nil {
 		os.Exit(125) // hupt has gone: there is nobody to tell

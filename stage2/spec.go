@@ -15,6 +15,10 @@ const (
 	DoorbellArg0 = "hupt: doorbell"
 )
 
+// Begun is the first byte that stage 2 says: what the tracer still hears of its
+// being executed is over then.
+const Begun = 1
+
 // Spec is what stage 2 is told over its socket, once it is seized.
 type Spec struct {
 	Command []string // argv of the program; argv[0] is looked up in PATH unless it has a slash

@@ -52,6 +52,10 @@ func launch(t *testing.T, spec Spec) (replies []Reply, out string) {
 	cmd := &exec.Cmd{Path: "/proc/self/exe", Args: []string{Arg0, "3"}, ExtraFiles: []*os.File{theirs}, Stdout: &printed, Stderr: &printed}
 	try(t, cmd.Start())
 	theirs.Close()
+	begun := make([]byte, 1)
+	if n, err := ours.Read(begun); n != 1 || begun[0] != Begun {
+		t.Fatalf("it began with %q: %v", begun[:n], err)
+	}
 	try(t, gob.NewEncoder(ours).Encode(spec))
 	for dec := gob.NewDecoder(ours); ; {
 		var r Reply

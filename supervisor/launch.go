@@ -237,6 +237,8 @@ func (s *Supervisor) begun(g *gen) {
 	if g.file == nil {
 		g.path = g.traced.Path
 		g.keepFile()
+	} else if g.traced.Executable != nil {
+		g.traced.Executable.Close() // that file, once more
 	}
 	s.path = g.path
 	s.ask(g)

@@ -48,26 +48,21 @@ func (g *gen) before() *before { return &before{program: g.program, path: g.path
 // file is the file of a program that was executed, kept open so that it can be
 // executed again when its name leads to something else.
 type file struct {
-	fd   int // O_PATH
-	stat unix.Stat_t
+	*os.File // O_PATH; nil once it is closed
+	stat     unix.Stat_t
 }
 
 // keepFile keeps the file that generation g executes, if it is a program by
 // itself: of a script, the interpreter is what the kernel has executed, and the
 // script is read by its name.
 func (g *gen) keepFile() {
-	path := g.path
-	if !strings.HasPrefix(path, "/") {
-		path = filepath.Join(g.program.dir, path)
-	}
-	fd, err := unix.Open(fmt.Sprintf("/proc/%d/exe", g.main), unix.O_PATH|unix.O_CLOEXEC, 0)
-	if err != nil {
+	opened := g.traced.Executable
+	if opened == nil {
 		return
 	}
-	f := &file{fd: fd}
-	var named unix.Stat_t
-	if unix.Fstat(fd, &f.stat) != nil || unix.Stat(path, &named) != nil || !f.same(&named) {
-		unix.Close(fd)
+	f := &file{File: opened}
+	if unix.Fstat(int(opened.Fd()), &f.stat) != nil {
+		opened.Close()
 		return
 	}
 	g.file = f
@@ -79,9 +74,9 @@ func (f *file) same(st *unix.Stat_t) bool {
 }
 
 func (f *file) close() {
-	if f != nil && f.fd >= 0 {
-		unix.Close(f.fd)
-		f.fd = -1
+	if f != nil && f.File != nil {
+		f.Close()
+		f.File = nil
 	}
 }
 
@@ -91,7 +86,7 @@ func (f *file) close() {
 // somebody may have put something better there. clean is for after the launch.
 func (b *before) choose(spec *stage2.Spec, n int) (clean func()) {
 	clean = func() {}
-	if b.file == nil || b.file.fd < 0 {
+	if b.file == nil || b.file.File == nil {
 		return clean
 	}
 	path, err := stage2.Lookup(b.program.command[0], b.program.env, b.program.dir)
@@ -102,7 +97,7 @@ func (b *before) choose(spec *stage2.Spec, n int) (clean func()) {
 	if err == nil && unix.Stat(path, &st) == nil && (b.file.same(&st) || n%2 == 0) {
 		return clean
 	}
-	self := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), b.file.fd)
+	self := fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), b.file.Fd())
 	// It may have another name: releases stay for a while.
 	if path, err := os.Readlink(self); err == nil && unix.Stat(path, &st) == nil && b.file.same(&st) {
 		spec.File = path

@@ -139,16 +139,14 @@ func TestChoose(t *testing.T) {
 		return path
 	}
 	path := put("prog", "the old one")
-	f := &file{}
-	var err error
-	if f.fd, err = unix.Open(path, unix.O_PATH, 0); err != nil {
+	opened, err := os.OpenFile(path, unix.O_PATH, 0)
+	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.close()
-	if err := unix.Fstat(f.fd, &f.stat); err != nil {
-		t.Fatal(err)
-	}
-	b := &before{program: &program{command: []string{path}}, path: path, file: f}
+	g := gen{program: &program{command: []string{path}}, path: path, traced: &tracer.Generation{Executable: opened}}
+	g.keepFile()
+	defer g.file.close()
+	b := g.before()
 	choice := func(n int) string {
 		t.Helper()
 		var spec stage2.Spec

@@ -79,6 +79,9 @@ func (t *Tracer) onExit(k *task, ws unix.WaitStatus) {
 		return
 	}
 	g := p.gen
+	if p.pid == g.Root && !g.begun {
+		close(g.first)
+	}
 	t.rememberEnded(p.pid)
 	// A process that waited takes its sockets along: what it waited on may
 	// have nobody left.
@@ -99,8 +102,8 @@ func (t *Tracer) onExec(k *task) {
 	k.awaitsExit, k.short = nil, nil
 	k.endWait()
 	p.goKnown, p.stepping = unknown, false
-	if !p.gen.begun {
-		p.gen.begun = true
+	if !p.gen.begun && p.gen.told.Load() {
+		p.gen.begin(k.tid)
 		t.noteOrigin(p.pid)
 		t.inherit(p.gen)
 	}

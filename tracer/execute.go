@@ -78,7 +78,7 @@ func (t *Tracer) Execute(g *Generation, pid, number int, spec stage2.Spec, held 
 				return
 			}
 		}
-		next = newGeneration(number, g.notes, held)
+		next = newGeneration(number, len(spec.Command), g.notes, held)
 		next.guarded = g.guarded || p.guarded
 		err = t.execute(k, next, spec)
 	})
@@ -323,7 +323,8 @@ func (x *execution) pass(next *Generation) {
 	p.freezes = 0
 	p.frozen, p.kept, p.stepping, p.goKnown, p.atAccept, p.poked = false, false, false, unknown, nil, nil
 	next.procs[x.pid] = p
-	next.Root, next.Path, next.begun = x.pid, x.path, true
+	next.Root, next.Path = x.pid, x.path
+	next.begin(x.pid)
 	x.scratch = 0 // that was the old program's
 	t.generations = append(t.generations, next)
 	t.stops["exec"]++

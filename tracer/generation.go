@@ -1,24 +1,34 @@
 package tracer
 
 import (
+	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // Generation is one launch of the program and all its descendants. Its fields
-// belong to the tracer's thread, but for Number, Root, Path and NoNewPrivs,
-// which never change once Launch returned.
+// belong to the tracer's thread, but for Number, Root, Path, Executable and
+// NoNewPrivs, which never change once Launch returned.
 type Generation struct {
 	Number     int
 	Root       int    // its first process
 	Path       string // that was executed
 	NoNewPrivs bool   // had to be set to load the filter
 
+	// Executable is the file that the kernel executed first, opened with O_PATH;
+	// nil if that was a script's interpreter, or can't be told. It is the caller's
+	// to close.
+	Executable *os.File
+
 	notes  *notes // where what happens to it is told
 	procs  map[int]*process
-	begun  bool // it executed the program
-	killed bool // whatever it still bears is killed at birth
+	words  int           // of the command that it is to execute
+	begun  bool          // it executed the program
+	told   atomic.Bool   // stage 2 runs, and may know what to execute
+	first  chan struct{} // closed then, or at the end of its first process
+	killed bool          // whatever it still bears is killed at birth
 
 	forgotten bool            // nobody asks for it any more, though some of it may live
 	caught    []*Held         // of what it listens on, what nobody has asked for yet (see catch)

@@ -39,7 +39,7 @@ func (t *Tracer) Launch(number int, spec stage2.Spec, held []*Held) (*Generation
 }
 
 func (t *Tracer) launch(number int, spec stage2.Spec, held []*Held, notes *notes) (*Generation, error) {
-	g := newGeneration(number, notes, held)
+	g := newGeneration(number, len(spec.Command), notes, held)
 	for _, h := range held {
 		g.guarded = g.guarded || h.file != nil
 	}
@@ -66,10 +66,14 @@ func (t *Tracer) launch(number int, spec stage2.Spec, held []*Held, notes *notes
 	if err != nil {
 		return nil, err
 	}
-	return g, g.converse(sock, spec)
+	if err := g.converse(sock, spec); err != nil {
+		return g, err
+	}
+	<-g.first // execve closes the socket before it stops
+	return g, nil
 }
 
-func newGeneration(number int, notes *notes, held []*Held) *Generation {
+func newGeneration(number, words int, notes *notes, held []*Held) *Generation {
 	g := &Generation{
 		Number:    number,
 		notes:     notes,
@@ -80,6 +84,8 @@ func newGeneration(number int, notes *notes, held []*Held) *Generation {
 		others:    make(map[uint64]bool),
 		acceptors: make(map[uint64]bool),
 		inherited: make(map[uint64]bool),
+		first:     make(chan struct{}),
+		words:     words,
 	}
 	for _, h := range held {
 		g.offers = append(g.offers, &offer{held: h})
@@ -113,7 +119,13 @@ func (t *Tracer) fork(g *Generation, sock int) error {
 
 // converse tells stage 2 what to do and hears how it went.
 func (g *Generation) converse(sock io.ReadWriter, spec stage2.Spec) error {
-	if err := gob.NewEncoder(sock).Encode(spec); err != nil {
+	var begun [1]byte
+	_, err := io.ReadFull(sock, begun[:])
+	g.told.Store(true) // from here on, an execve is the program's, not stage 2's own
+	if err == nil {
+		err = gob.NewEncoder(sock).Encode(spec)
+	}
+	if err != nil {
 		return &LaunchError{Step: "stage 2", Err: err}
 	}
 	dec := gob.NewDecoder(sock)
