@@ -6,7 +6,7 @@ PARALLEL ?= 8
 SLOW ?= 0
 SUITE = GO="$(GO)" PARALLEL=$(PARALLEL) SLOW=$(SLOW) sh .ci/suite.sh
 
-.PHONY: build demo test full deps check units race integration user races table clean
+.PHONY: build demo test full deps check units race integration user races hostile table clean
 
 build: bin/hupt
 
@@ -50,6 +50,14 @@ N ?= 1000
 races:
 	@dir=$$(mktemp -d) && chmod 755 $$dir && HUPT_RACE=1 sh integration/testdata/build.sh $$dir && \
 	HUPT_SCALE=200 HUPT_BIN=$$dir HUPT_RACES=$(N) HUPT_SEED=$(SEED) $(GO) test -count=1 -timeout 4h -parallel $(PARALLEL) -run 'TestRaces$$' ./integration; \
+	code=$$?; rm -rf $$dir; exit $$code
+
+# A program that tries whatever an ordinary user may, beneath root's hupt. Needs root:
+# make hostile TIME=10m SEED=7
+TIME ?= 10m
+hostile:
+	@dir=$$(mktemp -d) && chmod 755 $$dir && sh integration/testdata/build.sh $$dir && \
+	HUPT_SCALE=200 HUPT_BIN=$$dir HUPT_HOSTILE=$(TIME) HUPT_SEED=$(SEED) $(GO) test -count=1 -timeout 24h -v -run 'TestHostile$$' ./integration; \
 	code=$$?; rm -rf $$dir; exit $$code
 
 # docs/matrix.md, from what the tests find.

@@ -21,13 +21,16 @@ const (
 )
 
 // isOther reports whether user uid is another user in generation g. It asks the
-// kernel only where hupt is root and uid is not.
+// kernel only where hupt is root and uid is not. The first process may have ended:
+// then it is the user that was last seen to have it.
 func isOther(g *Generation, uid uint32) bool {
-	if uid == 0 || int(uid) == os.Geteuid() {
+	if uid == 0 || int(uid) == os.Geteuid() || os.Geteuid() != 0 {
 		return false
 	}
-	first := rightsOf(g.Root)
-	return first.ok && uid != first.owner
+	if first := rightsOf(g.Root); first.ok {
+		g.user = first.owner
+	}
+	return uid != g.user
 }
 
 // noteOther remembers that a socket on which g listens is another user's, if task k is.

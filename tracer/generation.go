@@ -39,6 +39,8 @@ type Generation struct {
 	waiting   map[uint64]bool // those on which some task waits for connections
 	acceptors map[uint64]bool // of waiting: those on which the first wait was an accept()
 	others    map[uint64]bool // of listening: those that are another user's (see bounds.go)
+	user      uint32          // effective, of its first process, when isOther last looked
+	hungUp    bool            // a restart signal to another user's process was kept from it, which was told
 	full      bool            // more of it is not held than there is room for, which was told
 	gathers   map[uint64]bool // Unix datagram sockets that it bound before it served; true: some task waited on it
 	watching  bool            // its tasks stop at every system call, until they wait on what they listen on

@@ -1,7 +1,11 @@
 package tracer
 
 import (
+	"fmt"
 	"maps"
+	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -35,6 +39,9 @@ func (t *Tracer) keepSignal(k *task, sig unix.Signal) bool {
 		return false
 	}
 	g := k.proc.gen
+	if k.ofOther() {
+		return t.keepFromOther(k, sig, si)
+	}
 	note := Note{Kind: NoteOutsideSignal, Generation: g, PID: k.proc.pid, Signal: sig}
 	switch si.Code {
 	case siKernel:
@@ -57,6 +64,43 @@ func (t *Tracer) keepSignal(k *task, sig unix.Signal) bool {
 	}
 	t.tell(note)
 	return note.Kind == NoteRestartSignal
+}
+
+// ofOther reports whether another user, who is not to tell hupt anything, can signal
+// the task: by its real or its saved user id (kill(2)).
+func (k *task) ofOther() bool {
+	uids := signalUsers(k.tid)
+	return slices.ContainsFunc(uids, func(uid uint32) bool { return isOther(k.proc.gen, uid) })
+}
+
+// signalUsers are the users who may signal a task, beside root.
+func signalUsers(tid int) (uids []uint32) {
+	eachStatus(tid, func(name, v string) {
+		if f := strings.Fields(v); name == "Uid" && len(f) == 4 {
+			uids = append(uids, parseID(f[0]), parseID(f[2]))
+		}
+	})
+	return uids
+}
+
+// keepFromOther is keepSignal for a process of another user. Whom a signal is said to
+// be from is whatever that user likes: a process may send itself one with any
+// siginfo_t (rt_sigqueueinfo(2)), and in a user namespace its own user is root. So
+// hupt does nothing for one. One that seems to be a part of root's killall is kept
+// from it still: old workers would die of it.
+func (t *Tracer) keepFromOther(k *task, sig unix.Signal, si siginfo) bool {
+	if sig != t.restartSig || t.ours(int(si.PID)) || int(si.PID) == unix.Getpid() {
+		return false
+	}
+	if si.Code != siUser || si.UID != 0 && int(si.UID) != os.Getuid() {
+		return false
+	}
+	if g := k.proc.gen; !g.hungUp {
+		g.hungUp = true // once: it may go on and on
+		t.tell(Note{Kind: NoteWarning, Generation: g, PID: k.proc.pid,
+			Text: fmt.Sprintf("a %s to process %d does not restart, since another user may have sent it; one to hupt or to the main process does", unix.SignalName(sig), k.proc.pid)})
+	}
+	return true
 }
 
 // recently is how long a process that ended is remembered as one of ours: a

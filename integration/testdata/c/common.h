@@ -56,7 +56,9 @@ static struct {
 	int rename;         /* bind to path.tmp, then rename it to path; 2: once it listens there */
 	int mode;           /* chmod the path to that; 0: leave it */
 	int udp;            /* a datagram socket, where the server knows them */
-} opt = {"127.0.0.1", 0, 0, 0, 0, -1, 8, 0, NULL, NULL, "", NULL, "", 0, 0, 0, 0, 0};
+	const char *arena;  /* of hostile.c, and whatever it executes itself with */
+	unsigned long seed;
+} opt = {"127.0.0.1", 0, 0, 0, 0, -1, 8, 0, NULL, NULL, "", NULL, "", 0, 0, 0, 0, 0, NULL, 0};
 
 static void die(const char *what) {
 	fprintf(stderr, "%s: %s\n", what, strerror(errno));
@@ -110,6 +112,8 @@ static void parse_options(int argc, char **argv) {
 		else if (!strcmp(argv[i], "packets")) opt.packets = atoi(value);
 		else if (!strcmp(argv[i], "rename")) opt.rename = atoi(value);
 		else if (!strcmp(argv[i], "udp")) opt.udp = atoi(value);
+		else if (!strcmp(argv[i], "arena")) opt.arena = value;
+		else if (!strcmp(argv[i], "seed")) opt.seed = strtoul(value, NULL, 10);
 		else if (!strcmp(argv[i], "mode")) opt.mode = strtol(value, NULL, 8);
 		else {
 			fprintf(stderr, "%s: unknown option\n", argv[i]);
