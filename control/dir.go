@@ -31,7 +31,8 @@ func theWorld() world { return world{uid: os.Getuid(), getenv: os.Getenv} }
 
 // RuntimeDir is where `hupt run` puts its socket: override if it is given,
 // else $HUPT_RUNTIME_DIR, else /run/hupt for root and for others the first
-// that there is of $XDG_RUNTIME_DIR/hupt, /run/user/UID/hupt and /tmp/hupt-UID.
+// that there is of /run/hupt-UID, which Provide makes, $XDG_RUNTIME_DIR/hupt,
+// /run/user/UID/hupt and /tmp/hupt-UID.
 func RuntimeDir(override string) string {
 	return theWorld().candidates(override)[0].Path
 }
@@ -63,6 +64,9 @@ func (w world) candidates(override string) []Dir {
 		return []Dir{{w.root + "/run/hupt", 0}}
 	}
 	var dirs []Dir
+	if given := w.given(w.uid); w.owns(given) {
+		dirs = append(dirs, Dir{given, w.uid})
+	}
 	for _, parent := range []string{
 		w.getenv("XDG_RUNTIME_DIR"),
 		fmt.Sprintf("%s/run/user/%d", w.root, w.uid),
@@ -74,6 +78,37 @@ func (w world) candidates(override string) []Dir {
 		}
 	}
 	return append(dirs, Dir{fmt.Sprintf("%s/tmp/hupt-%d", w.root, w.uid), w.uid})
+}
+
+// given is a directory that root made for a user: nobody else can be there first,
+// as in /tmp, and it stays when the user logs out.
+func (w world) given(uid int) string { return fmt.Sprintf("%s/run/hupt-%d", w.root, uid) }
+
+// Provide makes, as root, the directory in which a hupt of another user, which this
+// process is about to be, puts its socket, unless override or $HUPT_RUNTIME_DIR name
+// one. Where it can't, that hupt does with another.
+func Provide(override string, uid, gid uint32) error {
+	if override != "" || os.Getenv(EnvDir) != "" || os.Getuid() != 0 || uid == 0 {
+		return nil
+	}
+	return theWorld().provide(uid, gid)
+}
+
+func (w world) provide(uid, gid uint32) error {
+	path := w.given(int(uid))
+	err := os.Mkdir(path, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("runtime directory: %w", err)
+	}
+	// Its parent is root's, so it is still what was made.
+	if err := os.Lchown(path, int(uid), int(gid)); err != nil {
+		os.Remove(path)
+		return fmt.Errorf("runtime directory: %w", err)
+	}
+	return nil
 }
 
 // owns reports whether path is a directory of this user's.
@@ -89,6 +124,7 @@ func (w world) owns(path string) bool {
 func (w world) dirs(override string) []Dir {
 	dirs := w.candidates(override)
 	if override == "" && w.getenv(EnvDir) == "" && w.uid == 0 {
+		dirs = append(dirs, w.others("/run/hupt-", "*", "")...)
 		dirs = append(dirs, w.others("/run/user/", "*/hupt", "/hupt")...)
 		dirs = append(dirs, w.others("/tmp/hupt-", "*", "")...)
 	}

@@ -50,6 +50,14 @@ func TestCandidates(t *testing.T) {
 	} else {
 		check("", fallback) // sudo kept the variable of another user
 	}
+	// What root made for this user comes first; what somebody else has there, does not.
+	before := own.candidates("")
+	given := mkdir(t, root+"/run/hupt-"+itoa(own.uid))
+	if own.uid == uid {
+		check("", append([]Dir{{given, uid}}, before...)...)
+	} else {
+		check("", fallback)
+	}
 	env[EnvDir] = "/from/env"
 	check("", Dir{"/from/env", own.uid})
 	check("/over/ride", Dir{"/over/ride", own.uid})
@@ -57,16 +65,51 @@ func TestCandidates(t *testing.T) {
 
 func TestRootLooksEverywhere(t *testing.T) {
 	root := t.TempDir()
-	for _, dir := range []string{"run/user/1000/hupt", "run/user/x/hupt", "tmp/hupt-1001", "tmp/hupt-01", "tmp/hupt-test-3", "run/hupt"} {
+	for _, dir := range []string{"run/user/1000/hupt", "run/user/x/hupt", "tmp/hupt-1001", "run/hupt-1002", "run/hupt-x", "tmp/hupt-01", "tmp/hupt-test-3", "run/hupt"} {
 		mkdir(t, filepath.Join(root, dir))
 	}
 	w := world{root: root, getenv: func(string) string { return "" }}
-	want := []Dir{{root + "/run/hupt", 0}, {root + "/run/user/1000/hupt", 1000}, {root + "/tmp/hupt-1001", 1001}}
+	want := []Dir{{root + "/run/hupt", 0}, {root + "/run/hupt-1002", 1002}, {root + "/run/user/1000/hupt", 1000}, {root + "/tmp/hupt-1001", 1001}}
 	if diff := cmp.Diff(want, w.dirs("")); diff != "" {
 		t.Error(diff)
 	}
 	if got := w.dirs("/only"); len(got) != 1 {
 		t.Errorf("an override must be the only one: %v", got)
+	}
+}
+
+// TestProvide: root's hupt makes a directory for who it is about to be, and leaves alone
+// what is there.
+func TestProvide(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can make something for somebody else")
+	}
+	w := world{root: t.TempDir(), getenv: func(string) string { return "" }}
+	if err := w.provide(4242, 4243); err == nil {
+		t.Error("it is made where there is no /run")
+	}
+	mkdir(t, w.root+"/run")
+	for range 2 {
+		if err := w.provide(4242, 4243); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := w.root + "/run/hupt-4242"
+	if err := (Dir{path, 4242}).check(); err != nil {
+		t.Error(err)
+	}
+	if w.uid = 4242; w.candidates("")[0].Path != path {
+		t.Error(w.candidates(""))
+	}
+	target := mkdir(t, w.root+"/target")
+	if err := os.Symlink(target, w.root+"/run/hupt-4244"); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.provide(4244, 4244); err != nil {
+		t.Error(err)
+	}
+	if err := (Dir{target, 0}).check(); err != nil {
+		t.Errorf("a link was followed: %v", err)
 	}
 }
 

@@ -116,6 +116,7 @@ func commands(t testing.TB) string {
 var debian = map[string]string{
 	"nginx": "nginx-light", "haproxy": "haproxy", "redis-server": "redis-server",
 	"python3": "python3", "node": "nodejs", "unshare": "util-linux", "bash": "bash",
+	"setpriv": "util-linux", "id": "coreutils", "cat": "coreutils",
 	"nc": "netcat-openbsd", "kill": "procps", "killall": "psmisc", "curl": "curl",
 }
 

@@ -31,7 +31,11 @@ func daemonized(s *site, argv []string, flags ...string) *instance {
 func tryDaemon(s *site, l launch) (i *instance, out string, code int) {
 	s.t.Helper()
 	i = &instance{t: s.t, dir: s.dir, mark: fmt.Sprintf("%d-%08x", os.Getpid(), rand.Uint32()),
-		runtime: filepath.Join(s.dir, "run"), output: filepath.Join(s.dir, "log"), ended: make(chan struct{})}
+		runtime: filepath.Join(s.dir, "run"), output: filepath.Join(s.dir, "log"), ended: make(chan struct{}), uid: os.Getuid()}
+	if l.uid != 0 {
+		i.uid = l.uid
+		i.ownRuntime()
+	}
 	args := append(l.before, binary(s.t, "hupt"), "run", "--runtime-dir", i.runtime, "--background", "--log", i.output)
 	args = append(append(append(args, l.flags...), "--"), l.argv...)
 	cmd := exec.Command(args[0], args[1:]...)

@@ -32,6 +32,7 @@ type instance struct {
 	runtime string
 	output  string        // file with stdout and stderr
 	ended   chan struct{} // closed when the command was waited for
+	uid     int           // whose hupt is
 	orphans bool          // the program is expected to outlive hupt
 	heirs   []int         // what were hupt's children when it was killed: ours now
 }
@@ -51,6 +52,9 @@ type launch struct {
 
 	inherit []*os.File // as descriptors 3 and up
 	faults  string     // that hupt is to have: see package fault
+
+	hupt string // the file that is run as hupt; default: the one that was built
+	uid  int    // whom hupt is to become, by its flags; default: nobody else
 }
 
 // start runs a site's server under hupt and waits until it serves.
@@ -65,14 +69,21 @@ func start(s *site, flags ...string) *instance {
 func launchAt(t testing.TB, dir string, l launch) *instance {
 	t.Helper()
 	i := &instance{t: t, dir: dir, mark: fmt.Sprintf("%d-%08x", os.Getpid(), rand.Uint32()),
-		runtime: filepath.Join(dir, "run"), output: filepath.Join(dir, "output"), ended: make(chan struct{})}
+		runtime: filepath.Join(dir, "run"), output: filepath.Join(dir, "output"), ended: make(chan struct{}), uid: os.Getuid()}
+	if l.uid != 0 {
+		i.uid = l.uid
+		i.ownRuntime()
+	}
 	argv := l.argv
 	if !l.bare {
 		name := "hupt"
 		if l.faults != "" {
 			name, l.env = "hupt-fault", append(l.env, "HUPT_FAULT="+l.faults)
 		}
-		argv = append([]string{binary(t, name), "run", "--runtime-dir", i.runtime}, l.flags...)
+		if l.hupt == "" {
+			l.hupt = binary(t, name)
+		}
+		argv = append([]string{l.hupt, "run", "--runtime-dir", i.runtime}, l.flags...)
 		argv = append(append(argv, "--"), l.argv...)
 	}
 	argv = append(l.before, argv...)
@@ -118,6 +129,18 @@ func launchAt(t testing.TB, dir string, l launch) *instance {
 	}()
 	t.Cleanup(i.cleanup)
 	return i
+}
+
+// ownRuntime makes the directory in which hupt, as another user, puts its socket.
+func (i *instance) ownRuntime() {
+	i.t.Helper()
+	err := os.Mkdir(i.runtime, 0o700)
+	if err == nil || os.IsExist(err) {
+		err = os.Chown(i.runtime, i.uid, i.uid)
+	}
+	if err != nil {
+		i.t.Fatal(err)
+	}
 }
 
 // cleanup ends the instance and fails the test if anything of it is left.
@@ -223,6 +246,9 @@ func (i *instance) huptWithin(d time.Duration, verb string, args ...string) (out
 	if verb == "scale" { // its target comes last
 		target, args = args, target
 	}
+	if i.uid != os.Getuid() {
+		target = append([]string{"--user", fmt.Sprint(i.uid)}, target...)
+	}
 	args = append(append([]string{verb, "--runtime-dir", i.runtime}, target...), args...)
 	cmd := exec.CommandContext(ctx, commands(i.t), args...)
 	out, err := cmd.CombinedOutput()
@@ -280,11 +306,11 @@ func (i *instance) status() supervisor.Status {
 
 // look is status where the instance may not answer yet.
 func (i *instance) look() (supervisor.Status, error) {
-	found, err := control.Find(context.Background(), control.Dirs(i.runtime, os.Getuid()))
+	found, err := control.Find(context.Background(), control.Dirs(i.runtime, i.uid))
 	if err != nil {
 		return supervisor.Status{}, err
 	}
-	one, err := control.Pick(found, fmt.Sprint(i.pid), os.Getuid())
+	one, err := control.Pick(found, fmt.Sprint(i.pid), i.uid)
 	if err != nil {
 		return supervisor.Status{}, err
 	}

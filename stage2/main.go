@@ -77,7 +77,7 @@ func (s Spec) exec(ready func(Reply)) Reply {
 		return fail("seccomp", path, err)
 	}
 	ready(Reply{Path: path, NoNewPrivs: nnp})
-	if err := s.Signals.restore(); err != nil {
+	if err := s.Signals.Restore(); err != nil {
 		return fail("signals", path, err)
 	}
 	// syscall.Exec, unlike a raw execve, gives back the soft RLIMIT_NOFILE
@@ -113,6 +113,11 @@ func (s Spec) Environ(pid int) []string {
 // (Go's handlers are SA_RESTART). It dies with the tracer's thread.
 func doorbell() {
 	unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
+	// It needs no rights at all. Of this thread alone, since to reach others Go sends
+	// signals, which the tracer takes.
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var none [2]unix.CapUserData
+	unix.Capset(&header, &none[0])
 	for {
 		unix.Pause()
 	}

@@ -116,10 +116,10 @@ func runtimeSignals() (Signals, bool) {
 	return s, true
 }
 
-// restore gives every signal the disposition that it had when hupt was
+// Restore gives every signal the disposition that it had when hupt was
 // started, and then the mask. The caller must be locked to its thread and
 // execute the program next: Go's runtime is deaf from here on.
-func (s Signals) restore() error {
+func (s Signals) Restore() error {
 	type sigaction struct { // struct kernel_sigaction
 		handler, flags, restorer uintptr
 		mask                     uint64

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"hupt/generation"
+	"hupt/internal/privilege"
 )
 
 // What can keep a program from being launched under hupt. Errors of New, Run
@@ -44,6 +45,9 @@ type Config struct {
 
 	Hooks       []Hook
 	HookTimeout time.Duration // for each; beyond, it is killed
+	// HookUser is whose hooks, and the command of ReadyCommand, are run as. nil:
+	// hupt's own.
+	HookUser *privilege.User
 
 	// Revive starts a program again that has ended by itself; ReviveMax, if not
 	// 0, so often in a row. The pauses begin with ReviveDelay after the second

@@ -32,6 +32,19 @@ func CatchEarly() {
 // instance after all; nil: it was not called.
 func Early() <-chan os.Signal { return early }
 
+// EndEarly is for a process that executes hupt anew, once it has given signals
+// their defaults: it tells of those that came before and were not yet meant, but for
+// the one that restarts, which the start covers.
+func EndEarly(restart syscall.Signal) (came []syscall.Signal) {
+	signal.Stop(early) // what is on its way comes before this returns
+	for range len(early) {
+		if sig := (<-early).(syscall.Signal); sig != restart {
+			came = append(came, sig)
+		}
+	}
+	return came
+}
+
 // meant takes out of the signals that came so far those that mean nothing: what
 // is ignored, and an order to restart what is about to be started.
 func meant(c chan os.Signal, inherited stage2.Signals, restart syscall.Signal) {

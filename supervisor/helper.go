@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -39,12 +40,20 @@ func (s *Supervisor) run(h helper) error {
 	last := make(chan string, 1)
 	s.beside(func() { s.relay(h, r, last) })
 	ended := make(chan unix.WaitStatus, 1)
+	env, as := h.program.env, (*syscall.Credential)(nil)
+	if u := s.cfg.HookUser; u != nil {
+		env, as = u.Environ(env), &syscall.Credential{Uid: u.UID, Gid: u.GID, Groups: u.Groups}
+		w.Chown(int(u.UID), int(u.GID)) // else it can't open /dev/stderr
+	}
 	kill, err := s.tracer.RunHelper(tracer.Helper{
 		Argv: []string{"/bin/sh", "-c", h.command}, Output: w, Dir: h.program.dir,
-		Env: append(h.program.env[:len(h.program.env):len(h.program.env)], h.env...),
+		Env: append(env[:len(env):len(env)], h.env...), As: as,
 	}, func(ws unix.WaitStatus) { ended <- ws })
 	w.Close()
-	if err != nil {
+	switch {
+	case err != nil && as != nil:
+		return fmt.Errorf("could not be run by %s in %s: %w", s.cfg.HookUser, h.program.dir, err)
+	case err != nil:
 		return err
 	}
 	limit := time.NewTimer(h.limit)

@@ -13,8 +13,9 @@ import (
 type Helper struct {
 	Argv   []string // Argv[0] is a path
 	Env    []string
-	Dir    string   // empty: hupt's own
-	Output *os.File // its standard output and error
+	Dir    string              // empty: hupt's own
+	Output *os.File            // its standard output and error
+	As     *syscall.Credential // whose it is; nil: hupt's own user's
 }
 
 // RunHelper starts a helper in a process group of its own, with nothing to
@@ -33,7 +34,7 @@ func (t *Tracer) RunHelper(h Helper, ended func(unix.WaitStatus)) (kill func(), 
 	attr := &syscall.ProcAttr{
 		Dir: h.Dir, Env: h.Env,
 		Files: []uintptr{null.Fd(), h.Output.Fd(), h.Output.Fd()},
-		Sys:   &syscall.SysProcAttr{Setpgid: true},
+		Sys:   &syscall.SysProcAttr{Setpgid: true, Credential: h.As},
 	}
 	pid := 0
 	t.Do(func() {

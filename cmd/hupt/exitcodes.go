@@ -50,7 +50,7 @@ var exitCodes = []struct{ code, commands, means string }{
 	{"120", "run", "ptrace is forbidden here"},
 	{"121", "run", "seccomp filters are not available here"},
 	{"122", "run", "hupt ended by a fault of its own; the program is left to serve on"},
-	{"125", "all but smoke", "another failure of hupt itself; of run: a hook refused the first start"},
+	{"125", "all but smoke", "another failure of hupt itself; of run: a hook refused the first start, or --user wants root"},
 	{"126", "run", "the command is not executable"},
 	{"127", "run", "the command was not found"},
 	{"130", "restart, rollback, scale, stop", "interrupted; what was begun goes on"},

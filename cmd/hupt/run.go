@@ -10,6 +10,7 @@ import (
 	"hupt/control"
 	"hupt/generation"
 	"hupt/internal/fault"
+	"hupt/internal/privilege"
 	"hupt/supervisor"
 )
 
@@ -43,6 +44,7 @@ type runCmd struct {
 	AllowIOUring   bool          `name:"allow-io-uring" help:"Let the program use io_uring, whose sockets hupt can't hand over."`
 	Quiet          bool          `short:"q" xor:"verbosity" help:"Tell only of failures."`
 	Verbose        bool          `short:"v" xor:"verbosity" help:"Tell of everything."`
+	privileges
 	drainFlags
 	modeFlags
 	runtimeDir
@@ -58,6 +60,9 @@ type instance interface {
 func (c *runCmd) Run(std *streams, line commandLine) error {
 	// All that follows the first positional argument is the command.
 	c.Command = line.tail(len(c.Command))
+	if err := c.become(line); err != nil {
+		return err
+	}
 	switch {
 	case c.BackgroundFD > 0:
 		return c.daemon(std)
@@ -81,6 +86,9 @@ func (c *runCmd) run(std *streams, up func()) error {
 	report := newReporter(std.err, c.level())
 	defer report.close()
 	config.Report = report.event
+	if err := privilege.Drop(); err != nil {
+		report.line(levelVerbose, fmt.Sprintf("hupt keeps capabilities that it does not need: %v", err))
+	}
 	supervised, err := newInstance(config)
 	if err != nil {
 		return err
@@ -158,6 +166,9 @@ func (c *runCmd) config() (supervisor.Config, error) {
 	if c.ReviveMax > 0 && c.Revive == revive(generation.ReviveNever) {
 		return supervisor.Config{}, usagef("--revive-max needs --revive")
 	}
+	if err := c.checkPrivileges(); err != nil {
+		return supervisor.Config{}, err
+	}
 	hooks, err := c.hooks()
 	if err != nil {
 		return supervisor.Config{}, err
@@ -173,6 +184,7 @@ func (c *runCmd) config() (supervisor.Config, error) {
 
 		Hooks:       hooks,
 		HookTimeout: time.Duration(c.HookTimeout),
+		HookUser:    c.HookUser.user,
 
 		Version:       version(),
 		Name:          c.Name,
