@@ -220,8 +220,15 @@ func TestNoNewPrivileges(t *testing.T) {
 		t.Errorf("under hupt --no-new-privs --user:\n%s", got)
 	}
 
+	// Root who becomes root has what root has.
+	i := launchAt(t, tempDir(t), launch{flags: []string{"--user", "root", "--no-new-privs", "-q"}, argv: []string{"/bin/sh", "-c", "grep ^Cap /proc/self/status"}, hupt: commands(t)})
+	i.exitCode()
+	if text, _ := os.ReadFile(i.output); string(text) != capabilitiesBare(t, nil) {
+		t.Errorf("root as root:\n%s", text)
+	}
+
 	// Nobody is warned of what he asked for.
-	i := launchAt(t, tempDir(t), launch{flags: []string{"--no-new-privs", "--user", "65533:65533"}, argv: []string{"true"}, uid: other})
+	i = launchAt(t, tempDir(t), launch{flags: []string{"--no-new-privs", "--user", "65533:65533"}, argv: []string{"true"}, uid: other})
 	if i.exitCode() != 0 || i.says("no_new_privs") > 0 {
 		t.Error(i.tail())
 	}

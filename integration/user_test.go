@@ -106,6 +106,9 @@ func TestUser(t *testing.T) {
 						t.Errorf("a bad version: exit code %d\n%s", code, out)
 					}
 				}
+				if name == "nginx" {
+					rotates(t, i, filepath.Join(s.dir, "error.log"))
+				}
 				s.deploy("v3")
 				i.signal(unix.SIGHUP)
 				await(t, "a restart by HUP", func() bool { return i.status().Restarts == 3 })
@@ -121,7 +124,22 @@ func TestUser(t *testing.T) {
 	}
 }
 
-// TestUserPool: processes of a pool, and one that is revived, as another user.
+// rotates: USR1, which hupt passes on, has nginx open its log anew, as that user.
+func rotates(t *testing.T, i *instance, log string) {
+	t.Helper()
+	if err := os.Rename(log, log+".1"); err != nil {
+		t.Fatal(err)
+	}
+	i.signal(unix.SIGUSR1)
+	var st unix.Stat_t
+	await(t, "a new log", func() bool { return unix.Stat(log, &st) == nil })
+	if st.Uid != other {
+		t.Errorf("the new log is uid %d's", st.Uid)
+	}
+}
+
+// TestUserPool: processes of a pool, one that answers datagrams, and one that is revived, as
+// another user.
 func TestUserPool(t *testing.T) {
 	rootOnly(t)
 	t.Parallel()
@@ -143,6 +161,27 @@ func TestUserPool(t *testing.T) {
 		i.serve(3)
 		i.allOther()
 		noneFailed(t, "a pool", run.Stop())
+	})
+	t.Run("datagrams", func(t *testing.T) {
+		t.Parallel()
+		s := newUDPSite(t, udpVictims[1], "127.0.0.1")
+		s.port = lowPort(t) // what stands in for it in the old version is bound to it, too
+		i := launchAt(t, s.dir, launch{flags: asOther, argv: s.argv(), env: s.env(), uid: other})
+		s.awaitDatagram()
+		d := sendDatagrams(t, s.address(), datagramRate)
+		for n := 1; n <= 2; n++ {
+			version := fmt.Sprintf("v%d", n)
+			s.deploy(version)
+			i.restart()
+			if who := s.awaitDatagram(); who.version != version {
+				t.Errorf("%s answers, not %s", who.version, version)
+			}
+		}
+		d.judge("2 restarts")
+		if i.says("warning") != i.says("no_new_privs had to be set") {
+			t.Error(i.tail())
+		}
+		i.allOther()
 	})
 	t.Run("revive", func(t *testing.T) {
 		t.Parallel()

@@ -75,11 +75,13 @@ func (w Wanted) become() error {
 			return fmt.Errorf("become %s: %w", u, err)
 		}
 	}
+	if u.UID == 0 {
+		return nil // root has by an execve what root has; under no_new_privs, what it has now
+	}
 	return w.capabilities()
 }
 
-// capabilities leaves the thread those that are wanted, in all sets. Root has by an
-// execve what root has, whatever they are.
+// capabilities leaves the thread those that are wanted, in all sets.
 func (w Wanted) capabilities() error {
 	sets, err := ownSets()
 	if err != nil {
