@@ -20,7 +20,7 @@ import (
 // privileges are the flags of `hupt run` that take rights away.
 type privileges struct {
 	User        identity                 `help:"Run hupt and the program as this user, with the user's groups: NAME, UID, NAME:GROUP or UID:GID." placeholder:"USER"`
-	AmbientCaps []privilege.Capabilities `help:"With --user: capabilities that both have all the same, as net_bind_service for ports below 1024." placeholder:"CAP,..."`
+	AmbientCaps []privilege.Capabilities `help:"With --user: capabilities that both have all the same, as net_bind_service for ports below 1024." placeholder:"CAP"`
 	NoNewPrivs  bool                     `help:"Nothing under hupt gains rights by set-uid bits or file capabilities."`
 	HookUser    identity                 `help:"Run hooks, and the command of --ready cmd:, as this user." placeholder:"USER"`
 	Became      string                   `hidden:""`
