@@ -29,6 +29,10 @@ type Flow struct {
 // of each write.
 func (f Flow) Written() uint64 { return f.Acked + uint64(f.Unsent) }
 
+// Consumed is the position in what the client sends up to which the program has
+// read.
+func (f Flow) Consumed() uint64 { return f.Received - uint64(f.Unread) }
+
 // Silent is how long nothing has come or gone.
 func (f Flow) Silent() time.Duration { return min(f.SinceSent, f.SinceReceived) }
 

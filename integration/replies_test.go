@@ -27,6 +27,7 @@ const (
 	opWait
 	opSmall
 	opDontWait
+	opUpload
 )
 
 // headCalls are those that a head may be written by.
@@ -71,6 +72,9 @@ func TestReplies(t *testing.T) {
 		talks = append(talks, k)
 		switch n % 3 {
 		case 0: // joined in the middle of a response
+			if n%2 == 0 { // …that is written while the client uploads
+				k.uploads()
+			}
 			k.ask([]reply{k.joined()}, true)
 		case 1: // joined between two
 			k.ask([]reply{k.random()}, false)
@@ -142,12 +146,15 @@ type talk struct {
 	left    bool
 	over    bool // a response said close by itself
 	replies int
+	upload  []string // what it sends between the pieces of a response
 }
 
 // talk asks for responses, some of them several at once, and compares.
 func (k *talk) talk(n int) error {
 	k.conn.SetDeadline(time.Now().Add(4 * patience))
 	if len(k.asked) > 0 {
+		go k.send(k.upload)
+		k.upload = nil
 		if err := k.check(0); err != nil {
 			return err
 		}
@@ -218,12 +225,42 @@ func (k *talk) ask(some []reply, joined bool) {
 			if at < keep && at+n > keep && k.r.IntN(2) == 0 {
 				n = keep - at
 			}
+			if joined && len(k.upload) > 0 {
+				op(opUpload, string(encoding.LittleEndian.AppendUint32(nil, uint32(len(k.upload[at/size])))))
+			}
 			op(call(at), all[at:at+n])
 			at += n
 		}
 	}
 	k.asked = some
-	k.conn.Write(append(encoding.LittleEndian.AppendUint32(nil, uint32(len(script))), script...))
+	k.conn.Write(request(script, len(strings.Join(k.upload, ""))))
+}
+
+// request is a script as testdata/c/replies.c wants it; so many bytes of an upload follow.
+func request(script []byte, more int) []byte {
+	head := fmt.Appendf(nil, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %010d\r\n\r\n", 4+len(script)+more)
+	return append(encoding.LittleEndian.AppendUint32(head, uint32(len(script))), script...)
+}
+
+// lookalikes is of how many heads the body of a joined reply consists.
+const lookalikes = 20
+
+// uploads gives it something to send while it is answered: nothing of it is a request.
+func (k *talk) uploads() {
+	for range lookalikes {
+		k.upload = append(k.upload, []string{
+			"x", strings.Repeat("y", 3000), lookalike, "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: a\r\n\r\nx", "get / HTTP/1.1\r\n\r\n",
+			"POST / HTTP/1.1\r\nContent-Length: 100\r\n\r\n", "\r\n\r\n", "GET / HTTP/2.0\r\n\r\n", "GET /\r\n\r\n",
+		}[k.r.IntN(10)])
+	}
+}
+
+// send uploads these pieces, which the server reads one by one.
+func (k *talk) send(pieces []string) {
+	for _, piece := range pieces {
+		io.WriteString(k.conn, piece)
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // check reads what was asked for.
@@ -288,7 +325,7 @@ const lookalike = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 // joined is a reply whose body consists of heads.
 func (k *talk) joined() reply {
-	body := strings.Repeat("x", 10) + strings.Repeat(lookalike, 20)
+	body := strings.Repeat("x", 10) + strings.Repeat(lookalike, lookalikes)
 	return reply{head: fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", len(body)), body: body, like: "joined"}
 }
 
@@ -406,10 +443,9 @@ func TestStalledClient(t *testing.T) {
 		return conn
 	}
 	write := func(conn net.Conn, b string) {
-		script := encoding.LittleEndian.AppendUint32(nil, uint32(8+len(b)))
-		script = encoding.LittleEndian.AppendUint32(script, opWrite)
+		script := encoding.LittleEndian.AppendUint32(nil, opWrite)
 		script = encoding.LittleEndian.AppendUint32(script, uint32(len(b)))
-		conn.Write(append(script, b...))
+		conn.Write(request(append(script, b...), 0))
 	}
 	canary, stalled := dial(), dial()
 	i.restart()

@@ -50,6 +50,6 @@ func (p *process) inheritFilters(parent *process) {
 	p.stepping = parent.stepping
 	if parent.filters > 0 && filters(p.pid) == filters(parent.pid) {
 		p.filters, p.guarded, p.sendsOn = parent.filters, parent.guarded, slices.Clone(parent.sendsOn)
-		p.writesFrom, p.writesTo = parent.writesFrom, parent.writesTo
+		p.trafficFrom, p.trafficTo = parent.trafficFrom, parent.trafficTo
 	}
 }

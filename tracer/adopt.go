@@ -249,7 +249,7 @@ func (t *Tracer) adopt(k *task, inode uint64, o *offer) error {
 		return err
 	}
 	o.taken, o.held.adopted = true, true
-	o.nonBlock = slices.ContainsFunc(table.Sockets, func(s fdtable.FD) bool { return s.NonBlock })
+	t.wantsFlag(k, o, slices.ContainsFunc(table.Sockets, func(s fdtable.FD) bool { return s.NonBlock }))
 	delete(g.listening, inode) // at a rename, it may have listened already
 	delete(g.waiting, inode)
 	t.portZero[o.held.Inode] = o.held.PortZero

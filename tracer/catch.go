@@ -105,7 +105,13 @@ func (t *Tracer) keptAt(k *task, fd int, at lookup, kind Name) *offer {
 
 // offer offers h to g, in place of those of its name that are closed by now.
 func (g *Generation) offer(h *Held) *offer {
-	g.offers = slices.DeleteFunc(g.offers, func(o *offer) bool { return o.held.FD < 0 && o.held.Name == h.Name })
+	g.offers = slices.DeleteFunc(g.offers, func(o *offer) bool {
+		gone := o.held.FD < 0 && o.held.Name == h.Name
+		if gone {
+			o.letGo()
+		}
+		return gone
+	})
 	o := &offer{held: h}
 	g.offers = append(g.offers, o)
 	return o

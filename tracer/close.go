@@ -12,11 +12,11 @@ import (
 // How a program is made to say Connection: close (RFC 9112, 9.6) in the
 // responses that it still sends while it drains.
 //
-// One more filter stops its writes: in this generation alone, which is going
-// away, so nobody else pays. At the stop hupt sends what the task was about to
+// One more filter stops its writes, and its reads (see request.go): in this
+// generation alone, which is going away, so nobody else pays. At a write's stop hupt sends what the task was about to
 // write on a duplicate of the socket, with the header in it, and lets the call
 // return what it would have returned. Nothing is put into the program's memory,
-// and there is no second stop. The duplicate lives for that moment only: one
+// and a write has no second stop. The duplicate lives for that moment only: one
 // that is kept would keep the connection open when the program closes it.
 
 // SayClose makes g say close on the connections with these inodes, whose local
@@ -53,7 +53,7 @@ func (t *Tracer) SayClose(g *Generation, inodes map[uint64]bool, ports []uint16,
 				break
 			}
 			done[p.pid] = true
-			err := t.traceWrites(p, inodes)
+			err := t.traceTraffic(p, inodes)
 			switch {
 			case err == nil, gone(err):
 			case errors.Is(err, errNotFrozen):
@@ -104,7 +104,7 @@ func (t *Tracer) ForgetConns(g *Generation) (slow bool) {
 	t.Do(func() {
 		g.conns = nil
 		for _, p := range g.procs {
-			slow = slow || p.writesTo > 0
+			slow = slow || p.trafficTo > 0
 			if !p.stepping {
 				continue
 			}
@@ -117,8 +117,8 @@ func (t *Tracer) ForgetConns(g *Generation) (slow bool) {
 	return slow
 }
 
-// traceWrites puts the filter into process p if it has some of the connections.
-func (t *Tracer) traceWrites(p *process, inodes map[uint64]bool) error {
+// traceTraffic puts the filter into process p if it has some of the connections.
+func (t *Tracer) traceTraffic(p *process, inodes map[uint64]bool) error {
 	sockets, err := fdtable.Sockets(p.pid)
 	if err != nil {
 		return nil // it has ended, or can't be read, and then could not be quiesced
@@ -133,12 +133,12 @@ func (t *Tracer) traceWrites(p *process, inodes map[uint64]bool) error {
 		return nil
 	}
 	lo, hi := slices.Min(fds), slices.Max(fds)
-	if p.writesFrom <= lo && hi <= p.writesTo {
+	if p.trafficFrom <= lo && hi <= p.trafficTo {
 		return nil // it has one that does
 	}
-	err = t.inject(p, func(i *injection) error { return i.addFilter(seccomp.Writes(auditArch, lo, hi)) })
+	err = t.inject(p, func(i *injection) error { return i.addFilter(seccomp.Traffic(auditArch, lo, hi)) })
 	if err == nil {
-		p.writesFrom, p.writesTo = lo, hi
+		p.trafficFrom, p.trafficTo = lo, hi
 	}
 	return err
 }

@@ -20,7 +20,7 @@ type conn struct {
 	// received is how much the client had sent when the server last wrote, or
 	// when its writes began to stop.
 	received uint64
-	based    bool // received is known
+	asked    asked // while it is unsure
 
 	wroteOnce bool // received is of a write that was seen
 
@@ -83,8 +83,9 @@ func (g *Generation) baseline(ports []uint16) {
 			continue // they become known at their first write
 		}
 		for _, s := range sockets {
-			if c := g.conns[s.Inode]; c != nil && !c.based {
-				c.received, c.based = s.Received, true
+			if c := g.conns[s.Inode]; c != nil && !c.asked.based && !c.wroteOnce {
+				c.received = s.Received
+				c.asked.restart(s.Consumed())
 			}
 		}
 	}
@@ -94,17 +95,19 @@ func (g *Generation) baseline(ports []uint16) {
 // head, or goes on where the parser stands. local is hupt's duplicate.
 //
 // Of a connection that was joined somewhere, that is known if nothing was ever
-// written on it, or if the last word is the client's: it sent something after
-// the last write, has read all of that, and nothing more of it is waiting. Only
-// then, and never because something looks like a head: a body may, too.
+// written on it, or if the program has read a whole request since it last wrote,
+// and nothing more has come. Only then, and never because something looks like a
+// head: a body may, too; nor because the client has sent something: that may be more
+// of an upload.
 func (c *conn) sure(local int, head []byte) bool {
 	f, err := fdtable.FlowOf(local)
 	if err != nil {
 		c.stage = over
 		return false
 	}
-	since := c.received
+	answers := c.asked.answers(f)
 	c.received, c.wroteOnce = f.Received, true
+	c.asked.restart(f.Consumed())
 	if c.stage == over {
 		return false
 	}
@@ -121,9 +124,7 @@ func (c *conn) sure(local int, head []byte) bool {
 	if c.protocol == ProtocolUnknown || protocol == ProtocolHTTP1 {
 		c.protocol = protocol
 	}
-	ok := looks && (f.Segments == 0 && f.Unsent == 0 ||
-		f.Unread == 0 && f.Unsent == 0 && (c.based && f.Received > since || f.SinceSent > f.SinceReceived))
-	c.based = true
+	ok := looks && (f.Segments == 0 && f.Unsent == 0 || answers)
 	if ok {
 		c.stage, c.parser, c.begun = inSync, http1.Parser{}, 0
 	}

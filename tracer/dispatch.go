@@ -83,6 +83,9 @@ func (t *Tracer) onExit(k *task, ws unix.WaitStatus) {
 		close(g.first)
 	}
 	t.rememberEnded(p.pid)
+	if len(g.procs) == 0 {
+		t.flagsLater()
+	}
 	// A process that waited takes its sockets along: what it waited on may
 	// have nobody left.
 	t.tell(Note{Kind: NoteExit, Generation: g, PID: p.pid, Status: ws, Last: len(g.procs) == 0})
@@ -188,6 +191,11 @@ func (t *Tracer) onSeccomp(k *task) {
 		t.stops["seccomp:listen"]++
 		t.onListen(k, si)
 	default:
+		if reads(int(si.Nr)) {
+			t.stops["seccomp:read"]++
+			t.onRead(k, si)
+			return
+		}
 		if _, sends := sendFlags(int(si.Nr)); sends || writes(int(si.Nr)) {
 			t.stops["seccomp:write"]++
 			if !t.answer(k, si) {
@@ -211,8 +219,12 @@ func (t *Tracer) onSyscall(k *task) {
 		if w := k.wait; w != nil && !w.is(int(si.Nr), si.IP, si.SP, si.Args) {
 			k.endWait()
 		}
-		if k.proc.stepping && writes(int(si.Nr)) {
+		switch {
+		case k.proc.stepping && writes(int(si.Nr)):
 			t.onWrite(k, si)
+			return
+		case k.proc.stepping && reads(int(si.Nr)):
+			t.onRead(k, si)
 			return
 		}
 		if t.watchEntry(k, si) {

@@ -57,11 +57,12 @@ type Generation struct {
 
 // offer is a held socket offered to a generation.
 type offer struct {
-	held *Held
-	// taken: some bind of the generation got it. nonBlock is what the socket
-	// that it replaced was.
-	taken    bool
-	nonBlock bool
+	held  *Held
+	taken bool // some bind of the generation got it
+	// nonBlock is the O_NONBLOCK that the generation wants for it, if that is known
+	// (see nonblock.go).
+	nonBlock, known bool
+	own             int // hupt's descriptor for as long as that can't be set; else 0
 	// settings is what that had set before its bind, if it takes datagrams.
 	settings settings
 	// wants is what the bind would have given the socket's file, and changed when
@@ -170,7 +171,7 @@ func (g *Generation) pending() bool {
 	if g.held == holdsSome || g.held == holdsNobody && p.Adopted > 0 && p.Adopted < p.Offered {
 		return true
 	}
-	return len(g.waiting) < len(g.listening)
+	return len(g.waiting) < len(g.listening) || g.differs()
 }
 
 // NoteKind says what a Note tells.

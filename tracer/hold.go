@@ -18,8 +18,12 @@ const holdTimeout = time.Second
 // reports false if the task may go on.
 func (t *Tracer) holdAccept(k *task, inode uint64) bool {
 	g := k.proc.gen
-	if g.settled || g.held == holdsNoMore || !g.adopted(inode) {
+	o := g.takenOffer(inode)
+	if o == nil {
 		return false
+	}
+	if g.settled || g.held == holdsNoMore {
+		return t.waitsForFlag(k, o)
 	}
 	if k.proc.frozen {
 		t.sendBack(k)
@@ -42,21 +46,17 @@ const (
 	holdsNoMore
 )
 
-// adopted reports whether g got the held socket with that inode.
-func (g *Generation) adopted(inode uint64) bool {
-	for _, o := range g.offers {
-		if o.taken && o.held.Inode == inode {
-			return true
-		}
-	}
-	return false
-}
-
 // release lets the tasks of g that are kept waiting go on, and keeps none from
-// here on.
+// here on, but for what nonblock.go says.
 func (t *Tracer) release(g *Generation) {
-	for _, k := range t.holdNoMore(g) {
-		t.resume(k, 0)
+	held := t.holdNoMore(g)
+	differs := len(held) > 0 && g.differs()
+	for _, k := range held {
+		if differs {
+			t.sendBack(k) // to be looked at again
+		} else {
+			t.resume(k, 0)
+		}
 	}
 }
 

@@ -29,6 +29,7 @@ func (t *Tracer) Quiesce(g *Generation, held []*Held, goes bool) (left []int, er
 		t.dropCaught(g)
 		if left, err = t.quiesce(g, held); err == nil {
 			t.release(g)
+			t.flagsLater()
 		}
 	})
 	return left, err
@@ -108,18 +109,22 @@ func (t *Tracer) Resume(g *Generation, held []*Held) (left []int, err error) {
 func (t *Tracer) Settle(g *Generation) {
 	t.Do(func() {
 		g.settled = true
+		t.setFlags(g)
 		t.release(g)
-		t.unwatch(g)
+		if g.differs() { // from what others have that serve beside it
+			g.keepFlags()
+			t.watch(g)
+			t.tell(Note{Kind: NoteWarning, Generation: g, Text: "it wants another O_NONBLOCK on what it listens on than the processes that serve beside it; it accepts once they have gone"})
+		} else {
+			g.letFlags()
+			t.unwatch(g)
+		}
 		maps.DeleteFunc(g.gathers, func(_ uint64, waited bool) bool { return !waited })
 		for _, o := range g.offers {
 			if o.taken && o.settings != nil && o.held.FD >= 0 {
 				o.held.had = readSettings(o.held.FD, datagramOptions)
 				o.settings.apply(o.held.FD, datagramOptions)
 			}
-			if !o.taken || !o.nonBlock {
-				continue
-			}
-			unix.SetNonblock(o.held.FD, true)
 		}
 		g.settleModes()
 		t.nudge(g)

@@ -71,6 +71,11 @@ func arguments(r *registers) [6]uint64 {
 	return [6]uint64{r.Rdi, r.Rsi, r.Rdx, r.R10, r.R8, r.R9}
 }
 
+// setArgument changes one of them.
+func setArgument(r *registers, n int, v uint64) {
+	*[]*uint64{&r.Rdi, &r.Rsi, &r.Rdx, &r.R10, &r.R8, &r.R9}[n] = v
+}
+
 // callAgain makes the task make the call again at whose entry it stands.
 func callAgain(r *registers) {
 	r.Rax, r.Orig_rax = r.Orig_rax, ^uint64(0)

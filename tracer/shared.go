@@ -66,7 +66,11 @@ func (t *Tracer) shareSocket(k *task, si syscallInfo, inode uint64, want Name) b
 	if h.file = t.files[h.Inode]; h.file != nil {
 		h.file.removed = nil
 	}
-	t.handOver(k, inode, g.offer(h))
+	o := g.offer(h)
+	if !g.settled {
+		o.keep() // till then its flag may be of interest, and h is closed here
+	}
+	t.handOver(k, inode, o)
 	return true
 }
 

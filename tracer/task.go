@@ -66,11 +66,11 @@ type process struct {
 	kept    bool // it is frozen until it is told to execute something, or released
 
 	// filters is how many filters beside stage 2's hupt has put on it. guarded:
-	// one of them stops what takes a path away. Of those that trace writes, the
-	// last is for descriptors writesFrom to writesTo (see SayClose).
-	filters              int
-	guarded              bool
-	writesFrom, writesTo int
+	// one of them stops what takes a path away. Of those that trace traffic, the
+	// last is for descriptors trafficFrom to trafficTo (see SayClose).
+	filters                int
+	guarded                bool
+	trafficFrom, trafficTo int
 
 	goKnown answer // whether its program was built by Go
 

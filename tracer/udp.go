@@ -298,7 +298,7 @@ func (t *Tracer) joinsMulticast(k *task, args [6]uint64) {
 		return
 	}
 	inode, ok := fdtable.SocketInode(k.tid, int(int32(args[0])))
-	if !ok || !k.proc.gen.adopted(inode) {
+	if !ok || k.proc.gen.takenOffer(inode) == nil {
 		return
 	}
 	k.awaitsExit = func(v int64) {

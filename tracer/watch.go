@@ -129,6 +129,10 @@ func (t *Tracer) watchEntry(k *task, si syscallInfo) (stays bool) {
 		t.joinsMulticast(k, si.Args)
 		return false
 	}
+	if nr := int(si.Nr); nr == unix.SYS_FCNTL || nr == unix.SYS_IOCTL {
+		t.setsFlag(k, si)
+		return false
+	}
 	kind := waitCall(int(si.Nr))
 	if kind == waitNone {
 		return false
@@ -175,20 +179,7 @@ func (t *Tracer) sparePort(k *task, fd int) {
 	if !ok || !slices.ContainsFunc(k.proc.gen.offers, func(o *offer) bool { return o.taken && o.held.Inode == inode }) {
 		return
 	}
-	r, err := getRegisters(k.tid)
-	if err != nil {
-		return
-	}
-	skipCall(&r)
-	if setRegisters(k.tid, r) != nil {
-		return
-	}
-	k.awaitsExit = func(int64) {
-		if r, err := getRegisters(k.tid); err == nil {
-			setResult(&r, 0)
-			setRegisters(k.tid, r)
-		}
-	}
+	t.skip(k, 0)
 }
 
 // pollRDNorm is POLLRDNORM, which means POLLIN (poll(2)).

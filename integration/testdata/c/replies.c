@@ -2,8 +2,9 @@
  * use: a request is a script of what to write. Whatever the calls return that
  * they would not return to a program alone on its machine ends it.
  *
- * A script is its length and then operations: what, how many bytes, the bytes.
- * All numbers are 32 bits, little endian. */
+ * It is a POST with a head of HEAD bytes. The body is the script: its length,
+ * and then operations, what, how many bytes, the bytes; numbers are 32 bits,
+ * little endian. What the body has behind that, an operation reads. */
 #include "common.h"
 #include <poll.h>
 #include <pthread.h>
@@ -11,7 +12,9 @@
 #include <sys/sendfile.h>
 #include <sys/uio.h>
 
-enum { WRITE, WRITEV, SENDTO, SENDMSG, SENDFILE, MORE, THREAD, NONBLOCK, WAIT, SMALL, DONTWAIT };
+enum { WRITE, WRITEV, SENDTO, SENDMSG, SENDFILE, MORE, THREAD, NONBLOCK, WAIT, SMALL, DONTWAIT, UPLOAD };
+
+#define HEAD 56
 
 static void wrong(const char *what, ssize_t got, size_t want) {
 	fprintf(stderr, "%s gave %zd (%s) for %zu bytes\n", what, got, got < 0 ? strerror(errno) : "", want);
@@ -73,10 +76,23 @@ static int by_thread(int fd, char *b, size_t n) {
 	return j.ok;
 }
 
+static int read_all(int fd, void *to, size_t n) {
+	char *p = to;
+	while (n > 0) {
+		ssize_t got = read(fd, p, n);
+		if (got <= 0) return 0;
+		p += got;
+		n -= got;
+	}
+	return 1;
+}
+
 static int operate(int fd, unsigned what, char *b, size_t n) {
 	struct iovec v[3] = {{b, n / 3}, {b + n / 3, n / 2 - n / 3}, {b + n / 2, n - n / 2}};
 	struct msghdr m = {.msg_iov = v, .msg_iovlen = 3};
 	int small = 4096, ok;
+	char part[4096];
+	unsigned more;
 	switch (what) {
 	case WRITE: return alone("write", write(fd, b, n), n);
 	case WRITEV: return alone("writev", writev(fd, v, 3), n);
@@ -94,35 +110,28 @@ static int operate(int fd, unsigned what, char *b, size_t n) {
 	case WAIT:
 		while (access("go", F_OK) < 0) sleep_ms(5);
 		return 1;
+	case UPLOAD:
+		memcpy(&more, b, sizeof more);
+		return read_all(fd, part, more);
 	case SMALL: return setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small) == 0;
 	}
 	fprintf(stderr, "operation %u?\n", what);
 	exit(3);
 }
 
-static int read_all(int fd, void *to, size_t n) {
-	char *p = to;
-	while (n > 0) {
-		ssize_t got = read(fd, p, n);
-		if (got <= 0) return 0;
-		p += got;
-		n -= got;
-	}
-	return 1;
-}
-
 static void *serve(void *arg) {
 	int fd = (int)(long)arg;
 	unsigned size;
-	while (read_all(fd, &size, 4)) {
+	char head[HEAD];
+	while (read_all(fd, head, HEAD) && read_all(fd, &size, 4)) {
 		char *script = malloc(size), *p = script;
 		if (!read_all(fd, script, size)) break;
 		while (p < script + size) {
-			unsigned head[2];
-			memcpy(head, p, sizeof head);
-			p += sizeof head;
-			if (!operate(fd, head[0], p, head[1])) break;
-			p += head[1];
+			unsigned op[2];
+			memcpy(op, p, sizeof op);
+			p += sizeof op;
+			if (!operate(fd, op[0], p, op[1])) break;
+			p += op[1];
 		}
 		free(script);
 	}
