@@ -1,6 +1,7 @@
 package tracer
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/binary"
 	"errors"
@@ -267,17 +268,18 @@ func (i *injection) get(off, n int) ([]byte, error) {
 // syscallInVDSO finds a system call instruction that every process has: one
 // of the vDSO's own (vdso(7)), which fall back on the real calls.
 func syscallInVDSO(pid int) (uint64, error) {
-	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	maps, err := os.Open(fmt.Sprintf("/proc/%d/maps", pid))
 	if err != nil {
 		return 0, err
 	}
-	for line := range strings.Lines(string(maps)) {
-		if !strings.HasSuffix(strings.TrimSpace(line), "[vdso]") {
+	defer maps.Close()
+	// Not read at once: there may be tens of thousands, each with a path.
+	lines := bufio.NewScanner(maps)
+	lines.Buffer(nil, 64<<10)
+	for lines.Scan() {
+		lo, hi, ok := isVDSO(lines.Text())
+		if !ok {
 			continue
-		}
-		var lo, hi uint64
-		if _, err := fmt.Sscanf(line, "%x-%x", &lo, &hi); err != nil {
-			return 0, fmt.Errorf("parse /proc/%d/maps: %w", pid, err)
 		}
 		code := make([]byte, hi-lo)
 		if err := readMemory(pid, lo, code); err != nil {
@@ -288,6 +290,22 @@ func syscallInVDSO(pid int) (uint64, error) {
 		}
 	}
 	return 0, fmt.Errorf("process %d has no vDSO to make system calls from", pid)
+}
+
+// mostVDSO is more than any vDSO has, in bytes.
+const mostVDSO = 1 << 20
+
+// isVDSO reports whether a line of /proc/PID/maps is the vDSO's, and where that is. A
+// file may have its name, and be as large as it likes.
+func isVDSO(line string) (lo, hi uint64, ok bool) {
+	f := strings.Fields(line)
+	if len(f) != 6 || f[4] != "0" || f[5] != "[vdso]" {
+		return 0, 0, false
+	}
+	if _, err := fmt.Sscanf(f[0], "%x-%x", &lo, &hi); err != nil {
+		return 0, 0, false
+	}
+	return lo, hi, hi > lo && hi-lo <= mostVDSO
 }
 
 // order is the machine's, for what is written into a task's memory.

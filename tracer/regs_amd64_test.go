@@ -71,6 +71,28 @@ func TestFindSyscall(t *testing.T) {
 	}
 }
 
+// TestVDSO: a program may have a file of that name, of any size, before the real one.
+func TestVDSO(t *testing.T) {
+	f, err := os.Create(t.TempDir() + "/x [vdso]")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	const size = 1 << 43
+	if err := f.Truncate(size); err != nil {
+		t.Skip(err)
+	}
+	// Below the vDSO, as a rule: it is met first.
+	at, _, e := unix.Syscall6(unix.SYS_MMAP, 0, size, unix.PROT_READ, unix.MAP_PRIVATE, f.Fd(), 0)
+	if e != 0 {
+		t.Fatal(e)
+	}
+	defer unix.Syscall(unix.SYS_MUNMAP, at, size, 0)
+	if _, err := syscallInVDSO(os.Getpid()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestEpollEvent(t *testing.T) {
 	got := epollEvent(unix.EPOLLIN|unix.EPOLLEXCLUSIVE, 0x1122334455667788)
 	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLEXCLUSIVE, Fd: 0x55667788, Pad: 0x11223344}

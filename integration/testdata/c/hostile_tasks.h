@@ -134,7 +134,7 @@ static void look_into(int pid) {
 
 static void task_act(void) {
 	pthread_t t;
-	switch (below(14)) {
+	switch (below(15)) {
 	case 0: case 1: case 2: fork_act(); break;
 	case 3: case 4: signal_act(); break;
 	case 5: look_into(some_pid()); break;
@@ -162,6 +162,12 @@ static void task_act(void) {
 	case 12: { /* a stack that moves */
 		void *p = mremap(moving_page(), 4096, 4096, MREMAP_MAYMOVE | MREMAP_FIXED, moving_page() + 8192);
 		if (p == MAP_FAILED) errno = 0;
+		break;
+	}
+	case 13: { /* what seems to be the vDSO, and has no end */
+		int fd = open(own("x[vdso]"), O_CREAT | O_RDWR | O_CLOEXEC, 0666);
+		if (ftruncate(fd, 1L << 43) || mmap(NULL, 1L << 43, PROT_READ, MAP_PRIVATE, fd, 0) == MAP_FAILED) errno = 0;
+		close(fd);
 		break;
 	}
 	default: {
