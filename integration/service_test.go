@@ -53,7 +53,8 @@ func (d *service) lines() (lines []string) {
 }
 
 // check: hupt says what is its own to say, and nobody else says anything.
-func (d *service) check(t *testing.T) {
+// also are the names of what the program may say, and did.
+func (d *service) check(t *testing.T, also ...string) {
 	t.Helper()
 	lines := d.lines()
 	if !slices.Contains(lines, "READY=1") {
@@ -65,7 +66,7 @@ func (d *service) check(t *testing.T) {
 		switch {
 		case name == "MAINPID" && main == "":
 			main = value
-		case !ok || !slices.Contains([]string{"READY", "STATUS", "RELOADING", "MONOTONIC_USEC", "STOPPING"}, name):
+		case !ok || !slices.Contains(append(also, "READY", "STATUS", "RELOADING", "MONOTONIC_USEC", "STOPPING"), name) || strings.HasPrefix(value, "a lie"):
 			if bad++; bad <= 3 {
 				t.Errorf("systemd was told %q", line)
 			}

@@ -350,7 +350,7 @@ func (s *Supervisor) checkListening(n int) {
 		pid := s.listener(s.tracer.Pids(g.traced))
 		s.call(func() {
 			if pid != 0 {
-				g.main = pid
+				g.setMain(pid)
 			}
 			s.step(generation.Listened{N: n, On: pid != 0})
 		})

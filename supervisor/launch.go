@@ -233,7 +233,8 @@ func (s *Supervisor) launched(g *gen, traced *tracer.Generation, offered int, er
 
 // begun: generation g executes its program.
 func (s *Supervisor) begun(g *gen) {
-	g.main, g.ready = g.traced.Root, true
+	g.setMain(g.traced.Root)
+	g.ready = true
 	if g.file == nil {
 		g.path = g.traced.Path
 		g.keepFile()

@@ -140,20 +140,25 @@ func (s *Supervisor) hear(g *gen) {
 	text, control := make([]byte, 8192), make([]byte, 4096)
 	var rate rate
 	for {
-		// Who sends more waits, as with a service manager that is busy.
-		time.Sleep(rate.pause(time.Now()))
 		n, nc, _, _, err := g.notify.ReadMsgUnix(text, control)
 		if err != nil {
 			return
 		}
-		from := sender(control[:nc])
+		// What others send goes at once, lest the program wait behind it: the queue
+		// is short.
+		if from := sender(control[:nc]); from == nil || !mayTell(int(g.speaker.Load()), from) {
+			continue
+		}
 		lines := strings.Split(strings.TrimSpace(string(text[:n])), "\n")
-		s.call(func() {
-			if from != nil && s.mayTell(g, from) {
-				s.heard(g, lines)
-			}
-		})
+		s.call(func() { s.heard(g, lines) })
+		// Who sends more waits, as with a service manager that is busy.
+		time.Sleep(rate.pause(time.Now()))
 	}
+}
+
+func (g *gen) setMain(pid int) {
+	g.main = pid
+	g.speaker.Store(int64(pid))
 }
 
 // notifyRate is how many messages of a program are taken in a second.
@@ -197,16 +202,16 @@ func sender(control []byte) (from *unix.Ucred) {
 	return from
 }
 
-// mayTell: the main process of the generation, or a process of its user, root's
+// mayTell: the main process of a generation, or a process of its user, root's
 // or hupt's: one that could end it as well. Such a one may have ended meanwhile
 // (systemd-notify(1) in a script). Anybody can send to an abstract name, and a
 // worker that has left root behind does not speak for its master.
-func (s *Supervisor) mayTell(g *gen, from *unix.Ucred) bool {
-	if from.Uid == 0 || int(from.Uid) == os.Getuid() || int(from.Pid) == g.main {
+func mayTell(main int, from *unix.Ucred) bool {
+	if from.Uid == 0 || int(from.Uid) == os.Getuid() || int(from.Pid) == main {
 		return true
 	}
 	var st unix.Stat_t
-	return unix.Stat(fmt.Sprintf("/proc/%d", g.main), &st) == nil && st.Uid == from.Uid
+	return unix.Stat(fmt.Sprintf("/proc/%d", main), &st) == nil && st.Uid == from.Uid
 }
 
 // heard: generation g said something.

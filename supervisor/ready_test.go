@@ -245,9 +245,8 @@ func TestOneAssignment(t *testing.T) {
 // TestMayTell: a worker that has left root behind does not speak for its master.
 func TestMayTell(t *testing.T) {
 	r := start(t)
-	g := &gen{main: os.Getpid()}
 	r.call(func() {
-		g.traced = r.gens[1].traced
+		traced := r.gens[1].traced
 		other := uint32(os.Getuid() + 1)
 		for _, c := range []struct {
 			pid  int
@@ -255,12 +254,12 @@ func TestMayTell(t *testing.T) {
 			want bool
 		}{
 			{os.Getpid(), other, true}, // the main process, whatever it has become
-			{g.traced.Root, other, false},
+			{traced.Root, other, false},
 			{1, other, false},
 			{1, uint32(os.Getuid()), true},
 			{1, 0, true},
 		} {
-			if got := r.mayTell(g, &unix.Ucred{Pid: int32(c.pid), Uid: c.uid}); got != c.want {
+			if got := mayTell(os.Getpid(), &unix.Ucred{Pid: int32(c.pid), Uid: c.uid}); got != c.want {
 				t.Errorf("pid %d of uid %d: %v", c.pid, c.uid, got)
 			}
 		}

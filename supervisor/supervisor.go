@@ -127,10 +127,11 @@ type gen struct {
 	n       int
 	traced  *tracer.Generation
 	program *program
-	path    string // that was executed
-	file    *file  // …as it was then; nil: it can't be kept
-	again   string // said of one that is started again
-	main    int    // its first process, or the one that took its place
+	path    string       // that was executed
+	file    *file        // …as it was then; nil: it can't be kept
+	again   string       // said of one that is started again
+	main    int          // its first process, or the one that took its place
+	speaker atomic.Int64 // the same, for hear, which runs beside the loop
 	started time.Time
 	early   []tracer.Note  // that came before its launch was heard of
 	ready   bool           // its launch was heard of

@@ -21,16 +21,34 @@ const (
 )
 
 // isOther reports whether user uid is another user in generation g. It asks the
-// kernel only where hupt is root and uid is not. The first process may have ended:
-// then it is the user that was last seen to have it.
+// kernel only where hupt is root and uid is not. While nobody can be asked, it is as
+// it was before.
 func isOther(g *Generation, uid uint32) bool {
 	if uid == 0 || int(uid) == os.Geteuid() || os.Geteuid() != 0 {
 		return false
 	}
-	if first := rightsOf(g.Root); first.ok {
+	if first := rightsOf(g.lead()); first.ok {
 		g.user = first.owner
 	}
 	return uid != g.user
+}
+
+// lead is the first process; when that of a generation that serves has ended, as that
+// of a program that daemonizes does, the oldest that is left. One that is on its way
+// out has none then: whoever outlives his master is not the master.
+func (g *Generation) lead() int {
+	lead := g.procs[g.Root]
+	if lead == nil && g.settled && !g.quiesced {
+		for _, p := range g.procs {
+			if lead == nil || p.order < lead.order {
+				lead = p
+			}
+		}
+	}
+	if lead == nil {
+		return g.Root
+	}
+	return lead.pid
 }
 
 // noteOther remembers that a socket on which g listens is another user's, if task k is.

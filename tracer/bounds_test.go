@@ -2,6 +2,8 @@ package tracer
 
 import (
 	"os"
+	"os/exec"
+	"syscall"
 	"testing"
 )
 
@@ -31,5 +33,35 @@ func TestRoom(t *testing.T) {
 	r.left = 0
 	if r.take(&Held{owner: own}) {
 		t.Error("one is taken, and no descriptor is left")
+	}
+}
+
+// TestOthersOfDaemon: of a program whose first process has ended, as a daemon's does,
+// the oldest that is left says whose it is.
+func TestOthersOfDaemon(t *testing.T) {
+	needsRoot(t)
+	g := &Generation{Root: 1 << 30, procs: map[int]*process{}, settled: true}
+	for n, uid := range []uint32{stranger, stranger - 1} {
+		cmd := exec.Command("sleep", "60")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}, Pdeathsig: syscall.SIGKILL}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer cmd.Wait()
+		defer cmd.Process.Kill()
+		g.procs[cmd.Process.Pid] = &process{pid: cmd.Process.Pid, order: uint64(n + 1)}
+	}
+	for uid, want := range map[uint32]bool{0: false, stranger: false, stranger - 1: true, stranger - 2: true} {
+		if got := isOther(g, uid); got != want {
+			t.Errorf("user %d is another one: %v", uid, got)
+		}
+	}
+	g.quiesced = true
+	if isOther(g, stranger) || !isOther(g, stranger-1) {
+		t.Error("whose it was is forgotten at its end")
+	}
+	g.user = 0
+	if !isOther(g, stranger) {
+		t.Error("who outlives a master is taken for one")
 	}
 }

@@ -59,6 +59,7 @@ func (k *task) alsoAwaitExit(f func(result int64)) {
 // that unshare(CLONE_FILES), one table of descriptors.
 type process struct {
 	pid     int
+	order   uint64 // in which hupt came to know of them
 	gen     *Generation
 	tasks   map[int]*task
 	frozen  bool // tasks stay at their next EVENT_STOP
@@ -98,7 +99,8 @@ const (
 func (t *Tracer) addTask(tid, pid int, g *Generation, parent *process) *task {
 	p := t.procs[pid]
 	if p == nil {
-		p = &process{pid: pid, gen: g, tasks: make(map[int]*task)}
+		t.births++
+		p = &process{pid: pid, order: t.births, gen: g, tasks: make(map[int]*task)}
 		p.inheritFilters(parent)
 		t.procs[pid] = p
 		g.procs[pid] = p

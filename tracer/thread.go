@@ -35,6 +35,7 @@ type Tracer struct {
 	// Below: the tracer's thread only.
 	tasks       map[int]*task
 	procs       map[int]*process
+	births      uint64 // processes so far
 	generations []*Generation
 	strays      map[int]unix.WaitStatus   // stops of tasks whose generation is not known yet
 	zeroBinds   map[uint64]netip.AddrPort // by inode, what a bind that asked for port 0 was given
