@@ -205,12 +205,19 @@ func (m *Machine) Inherits() bool {
 }
 
 // Rises is how long the first generation may still take to serve, as of now,
-// before a restart that nobody waits for is begun beside it; 0: no longer.
-func (m *Machine) Rises(now time.Time) time.Duration {
-	if g := m.Gen(m.serving); g != nil && g.first {
-		return max(0, FirstSettle-now.Sub(g.Launched))
+// before a restart that nobody waits for is begun beside it; 0: no longer. One that
+// listens on nothing yet has as long as any to get ready; then it is taken for one
+// that never will.
+func (m *Machine) Rises(now time.Time) (left time.Duration, listens bool) {
+	g := m.Gen(m.serving)
+	if g == nil || !g.first {
+		return 0, true
 	}
-	return 0
+	limit := FirstSettle
+	if listens = g.Progress.Listening > 0; !listens {
+		limit = m.policy.ReadyTimeout
+	}
+	return max(0, limit-now.Sub(g.Launched)), listens
 }
 
 // State is the instance's, in a word.

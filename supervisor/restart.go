@@ -3,6 +3,7 @@ package supervisor
 import (
 	"fmt"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -18,6 +19,9 @@ func (s *Supervisor) begin(o RestartOptions) error {
 		return fmt.Errorf("%w: %s", ErrBusy, busy)
 	}
 	switch {
+	case s.listensNotYet():
+		return fmt.Errorf("%w: generation %d listens on nothing yet; %v after its start (--ready-timeout), it is taken for a program that never does",
+			ErrBusy, s.machine.Serving(), s.cfg.ReadyTimeout)
 	case s.machine.Serving() != 0 || s.machine.Reviving():
 	case s.machine.Recovering():
 	case s.machine.Next() == 2:
@@ -36,6 +40,35 @@ func (s *Supervisor) begin(o RestartOptions) error {
 	return nil
 }
 
+// firstWait is how long a restart that is asked for waits for the first generation to
+// listen, before it is refused: a client waits for an answer meanwhile.
+const firstWait = 10 * time.Second
+
+// listensNotYet reports whether the first generation may yet listen on something: a
+// restart beside it would find nothing to take over, and nobody could tell whether
+// the new version serves.
+func (s *Supervisor) listensNotYet() bool {
+	left, listens := s.machine.Rises(time.Now())
+	return left > 0 && !listens && !s.hasSocket()
+}
+
+// hasSocket reports whether the serving generation has a socket for clients: one that
+// takes datagrams, say, on which nobody calls listen().
+func (s *Supervisor) hasSocket() bool {
+	g := s.gens[s.machine.Serving()]
+	return g != nil && g.traced != nil && s.listener(s.tracer.Pids(g.traced)) != 0
+}
+
+// awaitFirst waits a while for the first generation to listen.
+func (s *Supervisor) awaitFirst() {
+	for deadline := time.Now().Add(firstWait); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		waits := false
+		if !s.call(func() { waits = s.machine.Busy() == "" && s.listensNotYet() }) || !waits {
+			return
+		}
+	}
+}
+
 // Restart implements Restarter.
 func (s *Supervisor) Restart(o RestartOptions) (<-chan Event, func(), error) {
 	if err := o.Validate(); err != nil {
@@ -46,6 +79,7 @@ func (s *Supervisor) Restart(o RestartOptions) (<-chan Event, func(), error) {
 	}
 	var sub *subscriber
 	err := error(ErrStopping)
+	s.awaitFirst()
 	// Whoever asks is answered at once; what comes by a signal is looked at when
 	// it is its turn (see prepare).
 	var p *program

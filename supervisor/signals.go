@@ -171,8 +171,8 @@ func (s *Supervisor) mayBeginAgain() {
 	if !s.again || s.ended || s.machine.State() != "running" || s.machine.Serving() == 0 || s.machine.Busy() != "" {
 		return
 	}
-	if rises := s.machine.Rises(time.Now()); rises > 0 {
-		time.AfterFunc(rises, func() { s.call(s.mayBeginAgain) })
+	if rises, listens := s.machine.Rises(time.Now()); rises > 0 && (listens || !s.hasSocket()) {
+		time.AfterFunc(min(rises, generation.FirstSettle), func() { s.call(s.mayBeginAgain) })
 		return
 	}
 	s.again = false
