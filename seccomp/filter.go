@@ -23,6 +23,21 @@ import (
 // to serve on it. Both run a few times in the life of a program.
 var Traced = []string{"bind", "listen"}
 
+// toGroups are the system calls that signal a group of processes, if they do:
+// kill(2) of 0 or of a negative number, pidfd_send_signal(2) with
+// PIDFD_SIGNAL_PROCESS_GROUP. hupt and its generations may be in it. A signal to
+// one process does not stop. The numbers are ints: the kernel does not look at
+// the upper half of the argument.
+//
+// They must be the last rules, in this order. Where no condition of a rule holds,
+// the assembler goes on to the next rule with the argument in place of the call's
+// number: behind kill there is none, and no flags that pass are kill's number.
+var toGroups = []bpf.NameWithConditions{
+	{Name: "pidfd_send_signal", Conditions: bpf.ArgumentConditions{{Argument: 3, Operation: bpf.BitsSet, Value: 1 << 2}}},
+	{Name: "kill", Conditions: bpf.ArgumentConditions{{Argument: 0, Operation: bpf.BitsNotSet, Value: 0xffffffff}}},
+	{Name: "kill", Conditions: bpf.ArgumentConditions{{Argument: 0, Operation: bpf.BitsSet, Value: 1 << 31}}},
+}
+
 // Paths are the system calls that take a path away. They stop where the program
 // has a Unix socket with a path, and nowhere else: programs unlink files all
 // day.
@@ -53,6 +68,7 @@ func policy(o Options) bpf.Policy {
 			Action: errnoAction(syscall.ENOSYS),
 		})
 	}
+	groups = append(groups, bpf.SyscallGroup{NamesWithCondtions: toGroups, Action: bpf.ActionTrace})
 	return bpf.Policy{DefaultAction: bpf.ActionAllow, Syscalls: groups}
 }
 

@@ -3,6 +3,7 @@ package seccomp
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"syscall"
 	"testing"
 
@@ -104,8 +105,51 @@ func TestFilter(t *testing.T) {
 func TestFilterOnAllCalls(t *testing.T) {
 	named := map[int]bool{unix.SYS_BIND: true, unix.SYS_LISTEN: true, unix.SYS_IO_URING_SETUP: true}
 	for nr := range 600 {
-		if got := verdict(t, Options{}, archX86_64, nr); (got == retAllow) == named[nr] {
+		if got := verdict(t, Options{}, archX86_64, nr, 1); (got == retAllow) == named[nr] {
 			t.Errorf("call %d gives %#x", nr, got)
+		}
+	}
+}
+
+// TestGroups: of the calls that send signals, those to a group stop, whatever is in
+// the upper half of the argument and in those that the call does not have; and no
+// other one does, whatever the receiver's number.
+func TestGroups(t *testing.T) {
+	for _, upper := range []uint64{0, 1<<32 - 1, 0xdead} {
+		for _, rest := range []uint64{0, 1 << 2, 1<<64 - 1, unix.SYS_KILL} {
+			for to := int32(-1000); to < 1000; to++ {
+				want := retAllow
+				if to <= 0 {
+					want = retTrace
+				}
+				number := upper<<32 | uint64(uint32(to))
+				if got := verdict(t, Options{}, archX86_64, unix.SYS_KILL, number, 15, rest, rest, rest, rest); got != want {
+					t.Fatalf("kill(%d), other arguments %#x: %#x, not %#x", to, rest, got, want)
+				}
+			}
+		}
+		for _, to := range []int32{math.MinInt32, math.MaxInt32} {
+			want := retAllow
+			if to < 0 {
+				want = retTrace
+			}
+			if got := verdict(t, Options{Paths: true}, archX86_64, unix.SYS_KILL, upper<<32|uint64(uint32(to)), 15); got != want {
+				t.Errorf("kill(%d): %#x, not %#x", to, got, want)
+			}
+		}
+		for flags := range uint64(1000) {
+			want := retAllow
+			if flags&4 != 0 {
+				want = retTrace
+			}
+			if got := verdict(t, Options{}, archX86_64, unix.SYS_PIDFD_SEND_SIGNAL, 3, 15, 0, upper<<32|flags); got != want {
+				t.Fatalf("pidfd_send_signal with flags %#x: %#x, not %#x", flags, got, want)
+			}
+		}
+	}
+	for _, nr := range []int{unix.SYS_TKILL, unix.SYS_TGKILL, unix.SYS_RT_SIGQUEUEINFO, unix.SYS_RT_TGSIGQUEUEINFO} {
+		if got := verdict(t, Options{}, archX86_64, nr, 0, 0, 0, 4); got != retAllow {
+			t.Errorf("call %d: %#x", nr, got)
 		}
 	}
 }
@@ -134,7 +178,7 @@ func TestLength(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(program) > 20 {
+	if len(program) > 26 {
 		listing := ""
 		for n, i := range program {
 			listing += fmt.Sprintf("%3d %v\n", n, i)

@@ -190,6 +190,10 @@ func (t *Tracer) onSeccomp(k *task) {
 	case unix.SYS_LISTEN:
 		t.stops["seccomp:listen"]++
 		t.onListen(k, si)
+	case unix.SYS_KILL:
+		t.onKill(k, si)
+	case unix.SYS_PIDFD_SEND_SIGNAL:
+		t.onPidfdSignal(k, si)
 	default:
 		if reads(int(si.Nr)) {
 			t.stops["seccomp:read"]++

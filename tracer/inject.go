@@ -80,17 +80,23 @@ func (t *Tracer) injectAtCall(k *task) (*injection, error) {
 	}
 	i.atCall = true
 	i.pc = programCounter(&i.saved) - uint64(len(syscallInstruction))
-	r := i.saved
-	skipCall(&r)
-	if err := setRegisters(k.tid, r); err != nil {
-		return nil, err
-	}
-	if err := i.toExit(); errors.Is(err, errStuck) {
+	if err := i.skip(); errors.Is(err, errStuck) {
 		return i, err
 	} else if err != nil {
 		return nil, err
 	}
 	return i, i.mapScratch()
+}
+
+// skip takes a task that stands at a seccomp stop to the exit of its call, which
+// is not made.
+func (i *injection) skip() error {
+	r := i.saved
+	skipCall(&r)
+	if err := setRegisters(i.k.tid, r); err != nil {
+		return err
+	}
+	return i.toExit()
 }
 
 func (t *Tracer) newInjection(k *task) (*injection, error) {
@@ -118,13 +124,29 @@ func (i *injection) mapScratch() error {
 
 // call makes system call nr in the task.
 func (i *injection) call(name string, nr int, args ...uint64) (int64, error) {
+	var a [6]uint64
+	copy(a[:], args)
+	v, err := i.make(nr, a)
+	if err != nil {
+		return 0, err
+	}
+	if i.broken && (v == -int64(unix.EINTR) || -516 <= v && v <= -512) { // ERESTARTSYS and its like
+		return 0, fmt.Errorf("%s: %w", name, errBrokenOff)
+	}
+	if v < 0 && v > -4096 {
+		return 0, fmt.Errorf("in the program: %w", os.NewSyscallError(name, unix.Errno(-v)))
+	}
+	return v, nil
+}
+
+// make makes system call nr in the task, and gives what it returned, -errno
+// included.
+func (i *injection) make(nr int, args [6]uint64) (int64, error) {
 	if i.stuck {
 		return 0, errStuck
 	}
-	var a [6]uint64
-	copy(a[:], args)
 	r := i.saved
-	setCall(&r, i.pc, nr, a)
+	setCall(&r, i.pc, nr, args)
 	if err := setRegisters(i.k.tid, r); err != nil {
 		return 0, err
 	}
@@ -133,17 +155,7 @@ func (i *injection) call(name string, nr int, args ...uint64) (int64, error) {
 	}
 	i.t.injected++
 	r, err := getRegisters(i.k.tid)
-	if err != nil {
-		return 0, err
-	}
-	v := result(&r)
-	if i.broken && (v == -int64(unix.EINTR) || -516 <= v && v <= -512) { // ERESTARTSYS and its like
-		return 0, fmt.Errorf("%s: %w", name, errBrokenOff)
-	}
-	if v < 0 && v > -4096 {
-		return 0, fmt.Errorf("in the program: %w", os.NewSyscallError(name, unix.Errno(-v)))
-	}
-	return v, nil
+	return result(&r), err
 }
 
 // toExit lets the task run to the exit of its next system call. All signals

@@ -176,12 +176,16 @@ func (t *Tracer) standsIn(g *Generation, inode uint64) bool {
 
 // succeed lets a task that stands at a seccomp stop go on as if its call had
 // been made and returned 0.
-func (t *Tracer) succeed(k *task) bool {
+func (t *Tracer) succeed(k *task) bool { return t.answerCall(k, 0) }
+
+// answerCall lets a task that stands at a seccomp stop go on as if its call had
+// been made and returned v.
+func (t *Tracer) answerCall(k *task, v int64) bool {
 	r, err := getRegisters(k.tid)
 	if err != nil {
 		return false
 	}
-	setResult(&r, 0)
+	setResult(&r, v)
 	if setRegisters(k.tid, r) != nil {
 		return false
 	}

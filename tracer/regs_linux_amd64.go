@@ -52,6 +52,12 @@ func setCall(r *registers, pc uint64, nr int, args [6]uint64) {
 // skipCall makes a task that stands at the entry of a system call not make it.
 func skipCall(r *registers) { r.Orig_rax = ^uint64(0) }
 
+// changeCall turns the call at whose entry a task stands into another one.
+func changeCall(r *registers, nr int, args [6]uint64) {
+	r.Orig_rax = uint64(nr)
+	r.Rdi, r.Rsi, r.Rdx, r.R10, r.R8, r.R9 = args[0], args[1], args[2], args[3], args[4], args[5]
+}
+
 // makeAgain puts a task that stands at the exit of a call that was skipped
 // before the instruction that makes it.
 func makeAgain(r *registers, nr int) {
