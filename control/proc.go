@@ -2,6 +2,7 @@ package control
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -86,7 +87,14 @@ func (p procfs) isHupt(pid int) bool {
 	if err != nil || filepath.Base(strings.TrimSuffix(exe, " (deleted)")) != "hupt" {
 		return false
 	}
-	cmdline, _ := os.ReadFile(p.path(pid, "cmdline"))
+	file, err := os.Open(p.path(pid, "cmdline"))
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	// argv[0] may be as long as its owner likes.
+	const longest = 8 << 10
+	cmdline, _ := io.ReadAll(io.LimitReader(file, longest))
 	args := strings.Split(string(cmdline), "\x00")
-	return len(args) > 1 && args[1] == "run"
+	return len(args) > 2 && args[1] == "run" // whole: another word follows
 }

@@ -10,6 +10,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"io"
 	"iter"
 	"os"
 	"strconv"
@@ -261,19 +262,19 @@ func parseFlags(fd int, b []byte) (FD, error) {
 // Registrations lists the epoll set that descriptor epfd of task tid is. It is
 // empty for anything else.
 func Registrations(tid, epfd int) ([]Registration, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%d", tid, epfd))
+	file, err := os.Open(fmt.Sprintf("/proc/%d/fdinfo/%d", tid, epfd))
 	if err != nil {
 		return nil, err
 	}
-	return parseRegistrations(b), nil
+	defer file.Close()
+	return parseRegistrations(file)
 }
 
 // parseRegistrations reads lines such as
 //
 //	tfd:        5 events:       19 data:                5  pos:0 ino:1a2b sdev:8
-func parseRegistrations(b []byte) []Registration {
-	var out []Registration
-	s := bufio.NewScanner(bytes.NewReader(b))
+func parseRegistrations(file io.Reader) (out []Registration, err error) {
+	s := bufio.NewScanner(file)
 	for s.Scan() {
 		f := strings.Fields(strings.ReplaceAll(s.Text(), ":", ": "))
 		var r Registration
@@ -296,5 +297,5 @@ func parseRegistrations(b []byte) []Registration {
 			out = append(out, r)
 		}
 	}
-	return out
+	return out, s.Err()
 }

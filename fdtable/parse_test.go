@@ -1,6 +1,8 @@
 package fdtable
 
 import (
+	"bytes"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -29,7 +31,8 @@ tfd:       12 events: 8000201d data: ffffc80000000001  pos:0 ino:ffffffff sdev:8
 		"nothing":                            {"", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(c.want, parseRegistrations([]byte(c.text))); diff != "" {
+			got, err := parseRegistrations(strings.NewReader(c.text))
+			if diff := cmp.Diff(c.want, got); err != nil || diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -114,7 +117,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("flags:\t02004002\ntfd:        5 events:       19 data:                5  pos:0 ino:1a2b sdev:8\n"))
 	f.Add([]byte("tfd:\ttfd:\n::::\nflags:"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		parseRegistrations(b)
+		parseRegistrations(bytes.NewReader(b))
 		parseFlags(0, b)
 		socketInode(string(b))
 		isZombie(b)

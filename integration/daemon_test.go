@@ -141,6 +141,9 @@ func TestBackground(t *testing.T) {
 	if pid := pidIn(filepath.Join(s.dir, "hupt.pid")); pid != i.pid || pid == 0 {
 		t.Errorf("the pidfile says %d, hupt %d", pid, i.pid)
 	}
+	if comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", i.pid)); err != nil || string(comm) != "hupt\n" {
+		t.Errorf("its name is %q: %v", comm, err)
+	}
 	if sid, _ := unix.Getsid(i.pid); sid != i.pid {
 		t.Errorf("hupt is in session %d", sid)
 	}

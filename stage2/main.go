@@ -113,6 +113,7 @@ func (s Spec) Environ(pid int) []string {
 // (Go's handlers are SA_RESTART). It dies with the tracer's thread.
 func doorbell() {
 	unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
+	_ = os.WriteFile("/proc/self/comm", []byte(DoorbellArg0), 0) // else it is "exe"
 	// It needs no rights at all. Of this thread alone, since to reach others Go sends
 	// signals, which the tracer takes.
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}

@@ -137,6 +137,8 @@ func (p *parent) last(word string) {
 
 // daemon is the daemon's part: a run whose beginning the parent is told of.
 func (c *runCmd) daemon(std *streams) error {
+	// It was executed by the name "exe", and killall(1) is to find it.
+	_ = os.WriteFile("/proc/self/comm", []byte("hupt"), 0)
 	p := newParent(c.BackgroundFD)
 	both := *std
 	both.err = io.MultiWriter(std.err, p)
