@@ -44,7 +44,7 @@ var exitCodes = []struct{ code, commands, means string }{
 	{"3", "restart, rollback, scale, status, stop", "no such instance or process"},
 	{"4", "restart, rollback, scale, status, stop", "several instances match"},
 	{"5", "restart, rollback, scale, status, stop", "it belongs to someone else"},
-	{"6", "restart, rollback, scale", "a restart is in progress, or the instance is stopping"},
+	{"6", "restart, rollback, scale", "a restart is in progress, the first version listens on nothing yet, or the instance is stopping"},
 	{"7", "restart, rollback, scale, status, stop", "the instance does not answer, or its control socket is gone"},
 	{"0-5", "smoke", "passed; a check failed; never ready; the server died; ptrace is forbidden; wrong usage"},
 	{"120", "run", "ptrace is forbidden here"},
