@@ -15,15 +15,13 @@ import (
 // as it stands.
 func (t *Tracer) onBind(k *task, si syscallInfo) {
 	fd := int(int32(si.Args[0]))
-	b := make([]byte, sockaddrMax)
-	if n := int(uint32(si.Args[2])); n < len(b) {
-		b = b[:max(n, 0)]
-	}
+	length := int(int32(si.Args[2]))
+	b := make([]byte, max(0, min(length, sockaddrMax)))
 	if readMemory(k.tid, si.Args[1], b) != nil {
 		t.resume(k, 0) // the kernel will give EFAULT
 		return
 	}
-	want, ok := parseSockaddr(b)
+	want, ok := parseBind(b, length)
 	if !ok {
 		t.resume(k, 0)
 		return

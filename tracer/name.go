@@ -167,6 +167,30 @@ func sockname(fd int) ([]byte, error) {
 // sockaddr_un.
 const sockaddrMax = unix.SizeofSockaddrUnix
 
+// sockaddrStorage is the size of struct sockaddr_storage, beyond which the kernel
+// looks at no address.
+const sockaddrStorage = 128
+
+// parseBind is parseSockaddr for bind(2), which was told that the address has that
+// length, of which b has what can be understood. The kernel takes none that is longer
+// than a sockaddr_storage, nor a path's than a sockaddr_un; and AF_UNSPEC with
+// INADDR_ANY for AF_INET ("compatibility games" in its af_inet.c).
+func parseBind(b []byte, length int) (n Name, ok bool) {
+	if length < 0 || length > sockaddrStorage {
+		return n, false
+	}
+	n, ok = parseSockaddr(b)
+	switch {
+	case n.Family == unix.AF_UNIX && length > unix.SizeofSockaddrUnix:
+		return n, false
+	case n.Family == unix.AF_UNSPEC && len(b) >= unix.SizeofSockaddrInet4 && [4]byte(b[4:8]) == [4]byte{}:
+		n.Family = unix.AF_INET
+		n.Address = netip.AddrPortFrom(netip.IPv4Unspecified(), binary.BigEndian.Uint16(b[2:]))
+		return n, true
+	}
+	return n, ok
+}
+
 // parseSockaddr reads the address that a bind was given: struct sockaddr_in,
 // sockaddr_in6 or sockaddr_un (ip(7), ipv6(7), unix(7)). A link-local scope is
 // not part of it: two held sockets that differ in it alone are taken in order.

@@ -8,6 +8,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// TestParseBind: what the kernel takes for an address depends on its length, too.
+func TestParseBind(t *testing.T) {
+	v4 := []byte{unix.AF_INET, 0, 0x1f, 0x90, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0}
+	none := []byte{unix.AF_UNSPEC, 0, 0x1f, 0x90, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+	path := []byte{unix.AF_UNIX, 0, '/', 's', 0}
+	for _, c := range []struct {
+		b      []byte
+		length int
+		want   string // empty: none
+	}{
+		{v4, 16, "127.0.0.1:8080"}, {v4, 128, "127.0.0.1:8080"}, {v4, 129, ""}, {v4, -1, ""}, {v4, 2000000000, ""}, {v4[:15], 15, ""}, {nil, 0, ""},
+		{none, 16, "0.0.0.0:8080"}, {none[:15], 15, ""}, {append([]byte{unix.AF_UNSPEC, 0}, v4[2:]...), 16, ""},
+		{path, 5, "/s"}, {path, unix.SizeofSockaddrUnix, "/s"}, {path, unix.SizeofSockaddrUnix + 1, ""}, {path, -1, ""},
+	} {
+		n, ok := parseBind(c.b, c.length)
+		if ok != (c.want != "") || ok && n.Text() != c.want {
+			t.Errorf("% x, length %d: %q, %v", c.b, c.length, n.Text(), ok)
+		}
+	}
+}
+
 func TestParseSockaddr(t *testing.T) {
 	v4 := []byte{unix.AF_INET, 0, 0x1f, 0x90, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0}
 	v6 := make([]byte, 28)
