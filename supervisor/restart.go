@@ -2,11 +2,13 @@ package supervisor
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"hupt/fdtable"
 	"hupt/generation"
 )
 
@@ -52,11 +54,24 @@ func (s *Supervisor) listensNotYet() bool {
 	return left > 0 && !listens && !s.hasSocket()
 }
 
-// hasSocket reports whether the serving generation has a socket for clients: one that
-// takes datagrams, say, on which nobody calls listen().
+// hasSocket reports whether the serving generation has a socket that may be for
+// clients: one that takes datagrams, say, on which nobody calls listen(), and which it
+// may not have bound itself.
 func (s *Supervisor) hasSocket() bool {
 	g := s.gens[s.machine.Serving()]
-	return g != nil && g.traced != nil && s.listener(s.tracer.Pids(g.traced)) != 0
+	if g == nil || g.traced == nil {
+		return false
+	}
+	sockets, _ := fdtable.DumpAll(fdtable.Listening)
+	udp, _ := fdtable.DumpUDP(fdtable.Datagrams, 0)
+	local, _ := fdtable.DumpUnix(fdtable.Datagrams)
+	open := make(map[uint64]bool)
+	for _, k := range slices.Concat(sockets, udp, local) {
+		if k.Receives() {
+			open[k.Inode] = true
+		}
+	}
+	return len(ofProcesses(s.tracer.Pids(g.traced), open)) > 0
 }
 
 // awaitFirst waits a while for the first generation to listen.
