@@ -110,7 +110,11 @@ func (x *terminal) wasShown(text string) int { return strings.Count(x.screen(), 
 
 // onTerminal is the command line of testdata/c/tty.c under hupt.
 func onTerminal(t *testing.T, dir string) []string {
-	return []string{binary(t, "hupt"), "run", "--runtime-dir", dir + "/run", "--", binary(t, "tty")}
+	return underHupt(t, "hupt", dir)
+}
+
+func underHupt(t *testing.T, hupt, dir string) []string {
+	return []string{binary(t, hupt), "run", "--runtime-dir", dir + "/run", "--", binary(t, "tty")}
 }
 
 // TestTerminal: a terminal stays a terminal, with the program in its
@@ -118,7 +122,20 @@ func onTerminal(t *testing.T, dir string) []string {
 func TestTerminal(t *testing.T) {
 	t.Parallel()
 	dir := tempDir(t)
-	x := openTerminal(t, dir, onTerminal(t, dir)...)
+	testTerminal(t, openTerminal(t, dir, onTerminal(t, dir)...))
+}
+
+// TestTerminalSlow: the same where hupt hears of each of the program's signals long
+// after its own.
+func TestTerminalSlow(t *testing.T) {
+	t.Parallel()
+	dir := tempDir(t)
+	argv := append([]string{installed(t, "env"), "HUPT_FAULT=stop=150ms"}, underHupt(t, "hupt-fault", dir)...)
+	testTerminal(t, openTerminal(t, dir, argv...))
+}
+
+func testTerminal(t *testing.T, x *terminal) {
+	t.Helper()
 	x.shows("terminals 111 foreground 1 ready")
 	x.types("hello\n")
 	x.shows("typed hello")
@@ -126,7 +143,7 @@ func TestTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	x.shows("resized 1 to 77x33")
-	time.Sleep(300 * time.Millisecond)
+	time.Sleep(600 * time.Millisecond)
 	if x.wasShown("resized 2") > 0 {
 		t.Error("one change of the window's size reached the program twice")
 	}

@@ -37,7 +37,8 @@ type fakeTracer struct {
 	notes    []tracer.Note
 	live     map[int]*tracer.Generation
 	specs    map[int]stage2.Spec
-	stubborn bool // they end at SIGKILL only
+	coming   unix.Signal // what a program is about to get
+	stubborn bool        // they end at SIGKILL only
 
 	launch     func(n int) error     // before a launch
 	quiesce    func() ([]int, error) // answers
@@ -169,6 +170,18 @@ func (f *fakeTracer) Signal(g *tracer.Generation, pid int, sig unix.Signal) bool
 		f.end(g.Number, unix.WaitStatus(sig))
 	}
 	return sent
+}
+
+func (f *fakeTracer) willGet(sig unix.Signal) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.coming = sig
+}
+
+func (f *fakeTracer) Had(_ *tracer.Generation, _ int, sig unix.Signal, _ time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.coming == sig
 }
 
 func (f *fakeTracer) SignalAll(g *tracer.Generation, sig unix.Signal) {

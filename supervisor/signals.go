@@ -123,7 +123,10 @@ func (s *Supervisor) had(sig syscall.Signal, since time.Time) bool {
 		return true
 	}
 	g := s.gens[s.machine.Serving()]
-	return g != nil && s.outside[delivery{sig, g.main}].After(since)
+	if g == nil {
+		return false
+	}
+	return s.outside[delivery{sig, g.main}].After(since) || g.traced != nil && s.tracer.Had(g.traced, g.main, sig, since)
 }
 
 // decide what a signal to hupt means. had: the program got it, too.

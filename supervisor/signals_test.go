@@ -66,6 +66,14 @@ func TestOneSignalToBoth(t *testing.T) {
 			r.never("signal 1 SIGINT")
 		})
 	}
+	t.Run("program much later", func(t *testing.T) {
+		r := start(t)
+		r.fakeTracer.willGet(unix.SIGUSR1)
+		r.sent(unix.SIGUSR1)
+		r.sent(40)
+		r.asked("signal 1 ") // the second
+		r.never("signal 1 SIGUSR1")
+	})
 	t.Run("not the main process", func(t *testing.T) {
 		r := start(t)
 		r.got(tracer.NoteOutsideSignal, unix.SIGINT, 1, 4711)

@@ -43,6 +43,7 @@ type Tracer interface {
 	Caught(g *tracer.Generation) []*tracer.Held
 	Guard(g *tracer.Generation, held []*tracer.Held) error
 	Signal(g *tracer.Generation, pid int, sig unix.Signal) bool
+	Had(g *tracer.Generation, pid int, sig unix.Signal, since time.Time) bool
 	SignalAll(g *tracer.Generation, sig unix.Signal)
 	Continue(g *tracer.Generation)
 	Kill(g *tracer.Generation)

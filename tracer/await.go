@@ -38,16 +38,49 @@ type news struct {
 	ws  unix.WaitStatus
 }
 
+// sweepEvery is how many statuses are taken as the kernel gives them, until all
+// that wait are collected: few stops have company, and a look that finds nothing
+// goes through all children.
+const sweepEvery = 32
+
 // takeNews is one child's status, of those that were put off first. With WNOHANG
 // pid is 0 if there is none.
+//
+// A wait for any child gives the one that was traced last, of those that have
+// something to tell (do_wait, Linux 6.18). Tasks that stop without end would keep all
+// older ones from being heard, and hupt from a restart. So now and then all that
+// stand are collected: each has its turn.
 func (t *Tracer) takeNews(flags int) (pid int, ws unix.WaitStatus, err error) {
+	if len(t.putOff) == 0 && t.sinceSweep >= sweepEvery {
+		t.sweep()
+	}
 	if len(t.putOff) > 0 {
 		n := t.putOff[0]
 		t.putOff = t.putOff[1:]
 		return n.pid, n.ws, nil
 	}
+	t.sinceSweep++
 	pid, err = unix.Wait4(-1, &ws, unix.WALL|flags, nil)
 	return pid, ws, err
+}
+
+// sweep puts off whatever children have to tell now. There is an end to it: who
+// stopped stays stopped. The doorbell is answered, so that it can ring again.
+func (t *Tracer) sweep() {
+	t.sinceSweep = 0
+	for {
+		var ws unix.WaitStatus
+		pid, err := unix.Wait4(-1, &ws, unix.WALL|unix.WNOHANG, nil)
+		switch {
+		case err == unix.EINTR:
+		case err != nil || pid == 0:
+			return
+		case pid == int(t.bell.Load()):
+			t.answerBell(ws)
+		default:
+			t.putOff = append(t.putOff, news{pid, ws})
+		}
+	}
 }
 
 // wait awaits the task's next stop. If it ended instead, that is dispatched.

@@ -48,7 +48,7 @@ func (t *Tracer) keepSignal(k *task, sig unix.Signal) bool {
 		// The terminal's Ctrl-C, Ctrl-\, Ctrl-Z or hangup goes to the whole
 		// foreground group, and so to hupt, too.
 		note.Kernel = true
-		t.tell(note)
+		t.tellSignal(k.proc, note)
 		return false
 	case siUser, siQueue, siTKill:
 	default:
@@ -62,8 +62,47 @@ func (t *Tracer) keepSignal(k *task, sig unix.Signal) bool {
 	if sig == t.restartSig {
 		note.Kind, note.Sender = NoteRestartSignal, int(si.PID)
 	}
-	t.tell(note)
+	t.tellSignal(k.proc, note)
 	return note.Kind == NoteRestartSignal
+}
+
+// tellSignal tells of a signal from outside, which process p gets.
+func (t *Tracer) tellSignal(p *process, note Note) {
+	if p.outside == nil {
+		p.outside = make(map[unix.Signal]time.Time)
+	}
+	p.outside[note.Signal] = time.Now()
+	t.tell(note)
+}
+
+// Had reports whether process pid of g got sig from outside after since, or is
+// about to: on a busy machine it may be told of long after it was sent. It is asked
+// for a signal that was sent to hupt, perhaps to both at once.
+func (t *Tracer) Had(g *Generation, pid int, sig unix.Signal, since time.Time) (had bool) {
+	t.Do(func() {
+		if p := g.procs[pid]; p != nil {
+			had = p.outside[sig].After(since) || t.isComing(p, sig)
+		}
+	})
+	return had
+}
+
+// isComing reports whether a signal waits for a process to run, or its stop for the
+// tracer. Of those that queue (signal(7)), one that waits says nothing of another.
+func (t *Tracer) isComing(p *process, sig unix.Signal) bool {
+	if sig >= 32 {
+		return false
+	}
+	for tid := range p.tasks {
+		if s, ok := signalSets(tid, "SigPnd", "ShdPnd"); ok && (s[0]|s[1])&(1<<(sig-1)) != 0 {
+			return true
+		}
+	}
+	t.sweep()
+	return slices.ContainsFunc(t.putOff, func(n news) bool {
+		s := decode(n.ws)
+		return p.tasks[n.pid] != nil && s.kind == stopSignal && s.signal == sig
+	})
 }
 
 // ofOther reports whether another user, who is not to tell hupt anything, can signal

@@ -4,6 +4,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -72,6 +73,8 @@ type process struct {
 	filters                int
 	guarded                bool
 	trafficFrom, trafficTo int
+
+	outside map[unix.Signal]time.Time // when it last got a signal of those that are told of
 
 	goKnown answer // whether its program was built by Go
 

@@ -64,7 +64,8 @@ type Tracer struct {
 	options     uintptr           // with which generations are seized
 	inherits    []int             // hupt's descriptors that programs inherit
 	origin      *origin           // how the first program was started; nil: not yet
-	putOff      []news            // statuses that came while another task's was waited for
+	putOff      []news            // statuses that came while another task's was waited for, or with one
+	sinceSweep  int               // statuses since all that waited were collected
 	dog         watchdog
 	filters     int // seccomp filters that hupt itself is under
 }
