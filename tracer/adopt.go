@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -246,7 +247,7 @@ func (t *Tracer) adopt(k *task, inode uint64, o *offer) error {
 		i.endAtCall(-int64(unix.EADDRINUSE))
 		return err
 	}
-	o.taken, o.held.adopted = true, true
+	o.taken, o.held.adopted, o.held.last = true, true, time.Now()
 	t.wantsFlag(k, o, slices.ContainsFunc(table.Sockets, func(s fdtable.FD) bool { return s.NonBlock }))
 	delete(g.listening, inode) // at a rename, it may have listened already
 	delete(g.waiting, inode)

@@ -92,6 +92,7 @@ type Held struct {
 	deaf     bool        // it is a dummy's, and drops what comes to it
 	shared   bool        // of a datagram socket: it can't have a dummy
 	had      settings    // of a datagram socket: before the next generation got it
+	last     time.Time   // when a program last adopted it, or listened on it
 	kept     bool        // it is for whatever comes after the generation that serves, however that ends
 	refused  bool        // somebody was not given it, which was told
 	surplus  bool        // the next generation has others of its group, and no use for it

@@ -24,10 +24,14 @@ import (
 func (t *Tracer) Snapshot(g *Generation) ([]*Held, error) { return t.snapshot(g, nil, false) }
 
 // Look is Snapshot for sockets that are to be kept while g serves on. Those that
-// are among have already are taken from there, and so is what g may yet ask for.
+// are among have already are taken from there, and so is what g may yet ask for, or had
+// a moment ago.
 func (t *Tracer) Look(g *Generation, have []*Held) ([]*Held, error) {
 	return t.snapshot(g, have, true)
 }
+
+// lately: a program that had a socket then may be about to bind it anew.
+const lately = 2 * time.Second
 
 func (t *Tracer) snapshot(g *Generation, have []*Held, keep bool) (held []*Held, err error) {
 	sockets, err := fdtable.DumpAll(fdtable.Listening | fdtable.Connected)
@@ -109,7 +113,9 @@ func (t *Tracer) snapshot(g *Generation, have []*Held, keep bool) (held []*Held,
 			}
 		}
 		for _, h := range have {
-			if h.FD >= 0 && !seen[h.Inode] && t.mayBeTaken(h.Inode) {
+			// A program that closes it and binds it anew, again and again, has it at no
+			// look, perhaps, and all the same.
+			if h.FD >= 0 && !seen[h.Inode] && (t.mayBeTaken(h.Inode) || keep && time.Since(h.last) < lately) {
 				held = append(held, h)
 			}
 		}
