@@ -18,7 +18,8 @@ type course struct {
 	runs      []*load.Run
 	loadBegan time.Time
 	loadDone  bool
-	machine   func() load.Latency      // ends the watch on the machine
+	machine   func() []load.Wake // ends the watch on the machine
+	wakes     []load.Wake
 	results   map[string][]load.Result // by kind
 
 	mu       sync.Mutex

@@ -37,6 +37,14 @@ func (c *course) finish() {
 		first = m.Restarts[0].At
 	}
 	m.Before, m.During, m.Between = split(m.Samples, m.Spans, first)
+	wakes := make([]Sample, len(c.wakes))
+	late := make([]time.Duration, len(c.wakes))
+	for i, w := range c.wakes {
+		late[i] = w.Late
+		wakes[i] = Sample{At: w.At.Sub(c.began), Latency: w.Late}
+	}
+	m.Machine = load.LatencyOf(late)
+	_, m.machineDuring, m.machineBetween = split(wakes, m.Spans, first)
 	for i := range m.Generations {
 		g := &m.Generations[i]
 		g.Requests, g.Failures = 0, 0
@@ -51,7 +59,7 @@ func (c *course) finish() {
 	}
 }
 
-// split sorts the latencies of right answers by when they came: before the
+// split sorts the latencies of right answers, or of wake-ups, by when they came: before the
 // first restart, during one, or between two. Slow and long-lived clients
 // choose their own latency and are left out.
 func split(samples []Sample, spans []Span, first time.Duration) (before, during, between load.Latency) {

@@ -237,12 +237,14 @@ func judgeLatency(m *Measured, _ Limits) verdict {
 	}
 	figure := fmt.Sprintf("p50 %s, p99 %s, max %s during restarts; %s, %s, %s before",
 		ms(m.During.P50), ms(m.During.P99), ms(m.During.Max), ms(m.Before.P50), ms(m.Before.P99), ms(m.Before.Max))
-	p50 := 3*m.Before.P50 + 25*time.Millisecond + 4*m.Machine.P90
-	p99 := 10*m.Before.P99 + 500*time.Millisecond + 4*m.Machine.P999
 	for _, after := range []struct {
 		name string
 		load.Latency
-	}{{"during restarts", m.During}, {"between restarts", m.Between}} {
+		machine load.Latency // at the same time: it may have been busy for a moment
+	}{{"during restarts", m.During, m.machineDuring}, {"between restarts", m.Between, m.machineBetween}} {
+		p50 := 3*m.Before.P50 + 25*time.Millisecond + 4*max(m.Machine.P90, after.machine.P90)
+		p99 := 10*m.Before.P99 + 500*time.Millisecond + 4*max(m.Machine.P999, after.machine.P999)
+		lateness := max(m.Machine.P99, after.machine.P99)
 		// Of few requests one is no percentile: a lost SYN takes 1 s whoever
 		// restarts. It takes three.
 		slow := after.Quantile(min(99, 100-300/float64(max(after.Count, 3))))
@@ -256,8 +258,8 @@ func judgeLatency(m *Measured, _ Limits) verdict {
 		}
 		switch {
 		case why == "":
-		case m.Machine.P99 > busyMachine:
-			return note("%s", figure).with([]string{fmt.Sprintf("%s; but the machine is too busy to tell: it wakes a thread p99 %s late", why, ms(m.Machine.P99))})
+		case lateness > busyMachine:
+			return note("%s", figure).with([]string{fmt.Sprintf("%s; but the machine is too busy to tell: it wakes a thread p99 %s late", why, ms(lateness))})
 		default:
 			return fail("%s", figure).with([]string{why})
 		}

@@ -73,6 +73,9 @@ func TestJudge(t *testing.T) {
 		"busy machine": {func(m *Measured, l *Limits) {
 			m.Between, m.Machine = load.LatencyOf(manyOf(300*ms, 100)), load.LatencyOf(append(manyOf(0, 90), manyOf(30*ms, 10)...))
 		}, map[string]Status{"latency": Note}, ""},
+		"busy for a moment": {func(m *Measured, l *Limits) {
+			m.Between, m.machineBetween = load.LatencyOf(manyOf(300*ms, 100)), load.LatencyOf(append(manyOf(0, 90), manyOf(30*ms, 10)...))
+		}, map[string]Status{"latency": Note}, ""},
 		"two outliers": {func(m *Measured, l *Limits) {
 			m.Between = load.LatencyOf(append(manyOf(ms, 50), manyOf(1100*ms, 2)...))
 		}, nil, ""},

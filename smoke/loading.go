@@ -116,5 +116,5 @@ func (c *course) stopLoad() {
 		c.results[d.kind] = append(c.results[d.kind], d.res)
 	}
 	c.m.LoadTo = c.at()
-	c.m.Machine = c.machine()
+	c.wakes = c.machine()
 }

@@ -70,6 +70,9 @@ type Measured struct {
 	Between load.Latency           `json:"latency_between"`  // after one, when none went on
 	Machine load.Latency           `json:"machine_lateness"` // how late the machine wakes a thread that slept
 
+	// The same while a restart went on, and between two.
+	machineDuring, machineBetween load.Latency
+
 	Restarts    []Restart    `json:"restarts"`
 	Asked       int          `json:"restarts_asked"`
 	BadStart    *BadStart    `json:"bad_start,omitempty"`
