@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"hupt/supervisor"
 )
 
 // unixSite is a site whose server listens on a Unix socket.
@@ -474,4 +477,49 @@ func TestUnixNamespaces(t *testing.T) {
 		}
 	}
 	k.noneRefused(t)
+}
+
+// TestUnixEndsEarly: a version that ends by itself, and unlinks its path, while its
+// successor has the socket and does not accept yet, takes nothing away.
+func TestUnixEndsEarly(t *testing.T) {
+	t.Parallel()
+	for _, unlink := range []string{"end", "both"} {
+		t.Run(unlink, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(tempDir(t), "socket")
+			s := unixSite(t, named("c-threads"), path, "unlink="+unlink, "listening=2000")
+			i := start(s)
+			first := i.serving().PID
+			s.deploy("v2")
+			out := make(chan string)
+			go func() {
+				o, code := i.hupt("restart", "--wait-drained")
+				out <- fmt.Sprintf("%s\nexit code %d", o, code)
+			}()
+			await(t, "the new one has the socket", func() bool {
+				return slices.ContainsFunc(i.status().Generations, func(g supervisor.GenerationStatus) bool {
+					return g.State == "starting" && len(g.Sockets) > 0
+				})
+			})
+			unix.Kill(first, unix.SIGTERM)
+			for ended := false; !ended; time.Sleep(5 * time.Millisecond) {
+				select {
+				case o := <-out:
+					ended = true
+					if !strings.HasSuffix(o, "exit code 0") {
+						t.Error(o)
+					}
+				default:
+				}
+				c, err := s.dial()
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.Close()
+			}
+			if who := s.awaitAnswer(); who.version != "v2" {
+				t.Errorf("%s serves", who.version)
+			}
+		})
+	}
 }

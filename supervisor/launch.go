@@ -63,7 +63,7 @@ func (s *Supervisor) prepare(a generation.Prepare) {
 			err = s.tracer.CanExecute(old.traced, pid)
 		}
 		if err == nil && first {
-			held, err = s.tracer.Snapshot(old.traced)
+			held, err = s.snapshot(old)
 			s.tracer.Widen(held)
 		}
 		s.call(func() {
@@ -105,6 +105,17 @@ func (s *Supervisor) handoverTo(n int) *handover {
 	return h
 }
 
+// snapshot takes hold of what a generation listens on, for its successor. It may end
+// by itself before it is quiesced: from here on it takes no path along. What is in
+// the way of that is told of when it is quiesced.
+func (s *Supervisor) snapshot(g *gen) ([]*tracer.Held, error) {
+	held, err := s.tracer.Snapshot(g.traced)
+	if err == nil {
+		_ = s.tracer.Guard(g.traced, held)
+	}
+	return held, err
+}
+
 // launch starts a generation, which is to take over from the serving one, or
 // from one that served.
 func (s *Supervisor) launch(a generation.Launch) {
@@ -133,7 +144,7 @@ func (s *Supervisor) launch(a generation.Launch) {
 	s.beside(func() {
 		var err error
 		if old != nil && h.old == old.n && held == nil {
-			held, err = s.tracer.Snapshot(old.traced)
+			held, err = s.snapshot(old)
 		}
 		clean := func() {}
 		var asides []aside
