@@ -45,7 +45,10 @@ func (c *course) awaitReady(ctx context.Context) error {
 		if err := pause(ctx, 50*time.Millisecond); err != nil {
 			return err
 		}
-		sockets = c.sockets(ctx)
+		// No answer from hupt in time is no news of the server.
+		if now := c.sockets(ctx); len(now) > 0 {
+			sockets = now
+		}
 	}
 }
 
