@@ -11,6 +11,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 
 	bpf "github.com/elastic/go-seccomp-bpf"
@@ -22,6 +23,40 @@ import (
 // bind is where a held socket is adopted; listen tells that the program means
 // to serve on it. Both run a few times in the life of a program.
 var Traced = []string{"bind", "listen"}
+
+// connects are the calls of connect(2) that stop, where some do: those by an address
+// that has neither the length of a sockaddr_in nor a sockaddr_in6, which leaves those to
+// a path or an abstract name. The rules stand before toGroups: a length that passes
+// is no number of theirs.
+var connects = []bpf.NameWithConditions{
+	{Name: "connect", Conditions: bpf.ArgumentConditions{
+		{Argument: 2, Operation: bpf.NotEqual, Value: sockaddrIn},
+		{Argument: 2, Operation: bpf.NotEqual, Value: sockaddrIn6},
+	}},
+}
+
+const sockaddrIn, sockaddrIn6 = 16, 28
+
+// Connects is which calls of connect(2) stop.
+type Connects int
+
+const (
+	NoConnects   Connects = iota
+	UnixConnects          // those that can't be to an internet address, by their length
+	AllConnects
+)
+
+// ConnectsTo is the calls to stop for a name of so many bytes in sun_path, if a connect
+// to it is to stop: as long as an internet address it may not be told from one.
+func ConnectsTo(name int) Connects {
+	const family = 2
+	for _, n := range []int{family + name, family + name + 1} { // without or with its NUL, unix(7)
+		if n == sockaddrIn || n == sockaddrIn6 {
+			return AllConnects
+		}
+	}
+	return UnixConnects
+}
 
 // toGroups are the system calls that signal a group of processes, if they do:
 // kill(2) of 0 or of a negative number, pidfd_send_signal(2) with
@@ -51,6 +86,8 @@ type Options struct {
 	AllowIOUring bool
 	// Paths traces what takes a path away, too.
 	Paths bool
+	// Connects traces connect(2), too.
+	Connects Connects
 }
 
 // policy is the rules. Calls that hupt does not handle, those by int 0x80 and
@@ -68,7 +105,14 @@ func policy(o Options) bpf.Policy {
 			Action: errnoAction(syscall.ENOSYS),
 		})
 	}
-	groups = append(groups, bpf.SyscallGroup{NamesWithCondtions: toGroups, Action: bpf.ActionTrace})
+	if o.Connects == AllConnects {
+		groups = append(groups, bpf.SyscallGroup{Names: []string{"connect"}, Action: bpf.ActionTrace})
+	}
+	last := toGroups
+	if o.Connects == UnixConnects {
+		last = slices.Concat(connects, toGroups)
+	}
+	groups = append(groups, bpf.SyscallGroup{NamesWithCondtions: last, Action: bpf.ActionTrace})
 	return bpf.Policy{DefaultAction: bpf.ActionAllow, Syscalls: groups}
 }
 
@@ -76,7 +120,19 @@ func policy(o Options) bpf.Policy {
 // array of struct sock_filter that seccomp(2) takes: to be put on a program that
 // runs already.
 func Trace(names []string) ([]byte, error) {
-	p := bpf.Policy{DefaultAction: bpf.ActionAllow, Syscalls: []bpf.SyscallGroup{{Names: names, Action: bpf.ActionTrace}}}
+	return assemble(bpf.SyscallGroup{Names: names, Action: bpf.ActionTrace})
+}
+
+// TraceConnects is such a filter for connect(2).
+func TraceConnects(c Connects) ([]byte, error) {
+	if c == AllConnects {
+		return Trace([]string{"connect"})
+	}
+	return assemble(bpf.SyscallGroup{NamesWithCondtions: connects, Action: bpf.ActionTrace})
+}
+
+func assemble(stops bpf.SyscallGroup) ([]byte, error) {
+	p := bpf.Policy{DefaultAction: bpf.ActionAllow, Syscalls: []bpf.SyscallGroup{stops}}
 	program, err := p.Assemble()
 	if err != nil {
 		return nil, fmt.Errorf("assemble seccomp filter: %w", err)

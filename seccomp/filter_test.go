@@ -111,6 +111,38 @@ func TestFilterOnAllCalls(t *testing.T) {
 	}
 }
 
+// TestConnects: connects that can't be to an internet address stop where those to Unix
+// sockets are to, and no other call does on their account.
+func TestConnects(t *testing.T) {
+	for length := range uint64(600) {
+		inet := length == 16 || length == 28
+		for o, want := range map[Options]bool{{}: false, {Connects: UnixConnects}: !inet, {Connects: AllConnects}: true,
+			{Connects: UnixConnects, Paths: true, AllowIOUring: true}: !inet} {
+			if got := verdict(t, o, archX86_64, unix.SYS_CONNECT, 3, 1<<40, length) == retTrace; got != want {
+				t.Fatalf("%+v: a connect to an address of %d bytes stops: %v, not %v", o, length, got, want)
+			}
+		}
+	}
+	for nr := range 600 {
+		for _, length := range []uint64{0, 16, 28, 110} {
+			for _, c := range []Connects{UnixConnects, AllConnects} {
+				if nr == unix.SYS_CONNECT {
+					continue
+				}
+				with, without := verdict(t, Options{Connects: c}, archX86_64, nr, 3, 1, length), verdict(t, Options{}, archX86_64, nr, 3, 1, length)
+				if with != without {
+					t.Errorf("call %d gives %#x, not %#x", nr, with, without)
+				}
+			}
+		}
+	}
+	for name, want := range map[int]Connects{6: UnixConnects, 12: UnixConnects, 13: AllConnects, 14: AllConnects, 15: UnixConnects, 25: AllConnects, 26: AllConnects, 107: UnixConnects} {
+		if got := ConnectsTo(name); got != want {
+			t.Errorf("%d bytes: %v, not %v", name, got, want)
+		}
+	}
+}
+
 // TestGroups: of the calls that send signals, those to a group stop, whatever is in
 // the upper half of the argument and in those that the call does not have; and no
 // other one does, whatever the receiver's number.

@@ -72,7 +72,7 @@ func (s Spec) exec(ready func(Reply)) Reply {
 	if err != nil {
 		return fail("lookup", path, err)
 	}
-	nnp, err := seccomp.Load(seccomp.Options{AllowIOUring: s.AllowIOUring, Paths: s.GuardPaths})
+	nnp, err := seccomp.Load(seccomp.Options{AllowIOUring: s.AllowIOUring, Paths: s.GuardPaths, Connects: s.Connects})
 	if err != nil {
 		return fail("seccomp", path, err)
 	}

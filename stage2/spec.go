@@ -8,6 +8,8 @@
 // gives ENOSYS.
 package stage2
 
+import "hupt/seccomp"
+
 // Arg0 and DoorbellArg0 are the argv[0] by which hupt's binary knows that it
 // is not to be hupt. They are also what ps(1) shows.
 const (
@@ -40,6 +42,9 @@ type Spec struct {
 	// GuardPaths traces what takes a path away: the generation before has a Unix
 	// socket with a path.
 	GuardPaths bool
+
+	// Connects traces connect(2): the generation before has a Unix socket.
+	Connects seccomp.Connects
 }
 
 // Reply is what stage 2 answers. The first tells how far it got before

@@ -50,6 +50,6 @@ func (p *process) inheritFilters(parent *process) {
 	p.stepping = parent.stepping
 	if parent.filters > 0 && filters(p.pid) == filters(parent.pid) {
 		p.filters, p.guarded, p.sendsOn = parent.filters, parent.guarded, slices.Clone(parent.sendsOn)
-		p.trafficFrom, p.trafficTo = parent.trafficFrom, parent.trafficTo
+		p.trafficFrom, p.trafficTo, p.connects = parent.trafficFrom, parent.trafficTo, parent.connects
 	}
 }

@@ -190,6 +190,9 @@ func (t *Tracer) onSeccomp(k *task) {
 	case unix.SYS_LISTEN:
 		t.stops["seccomp:listen"]++
 		t.onListen(k, si)
+	case unix.SYS_CONNECT:
+		t.stops["seccomp:connect"]++
+		t.onConnect(k, si)
 	case unix.SYS_KILL:
 		t.onKill(k, si)
 	case unix.SYS_PIDFD_SEND_SIGNAL:

@@ -44,7 +44,7 @@ func (t *Tracer) launch(number int, spec stage2.Spec, held []*Held, notes *notes
 		g.guarded = g.guarded || h.file != nil
 	}
 	g.guarded = g.guarded || t.reusePort // others have what it believes to be its own
-	spec.GuardPaths = g.guarded
+	spec.GuardPaths, spec.Connects = g.guarded, connectsTo(held)
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, &LaunchError{Step: "socketpair", Err: err}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"hupt/seccomp"
 )
 
 // task is a thread of a program, as the kernel schedules it.
@@ -72,6 +74,7 @@ type process struct {
 	// last is for descriptors trafficFrom to trafficTo (see SayClose).
 	filters                int
 	guarded                bool
+	connects               seccomp.Connects // that stop by a filter that hupt put on it
 	trafficFrom, trafficTo int
 
 	outside map[unix.Signal]time.Time // when it last got a signal of those that are told of

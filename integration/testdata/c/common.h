@@ -58,7 +58,8 @@ static struct {
 	int udp;            /* a datagram socket, where the server knows them */
 	const char *arena;  /* of hostile.c, and whatever it executes itself with */
 	unsigned long seed;
-} opt = {"127.0.0.1", 0, 0, 0, 0, -1, 8, 0, NULL, NULL, "", NULL, "", 0, 0, 0, 0, 0, NULL, 0};
+	int probes; /* connect to one's own path before the bind: nobody is to be there */
+} opt = {"127.0.0.1", 0, 0, 0, 0, -1, 8, 0, NULL, NULL, "", NULL, "", 0, 0, 0, 0, 0, NULL, 0, 0};
 
 static void die(const char *what) {
 	fprintf(stderr, "%s: %s\n", what, strerror(errno));
@@ -113,6 +114,7 @@ static void parse_options(int argc, char **argv) {
 		else if (!strcmp(argv[i], "rename")) opt.rename = atoi(value);
 		else if (!strcmp(argv[i], "udp")) opt.udp = atoi(value);
 		else if (!strcmp(argv[i], "arena")) opt.arena = value;
+		else if (!strcmp(argv[i], "probes")) opt.probes = atoi(value);
 		else if (!strcmp(argv[i], "seed")) opt.seed = strtoul(value, NULL, 10);
 		else if (!strcmp(argv[i], "mode")) opt.mode = strtol(value, NULL, 8);
 		else {
@@ -143,6 +145,19 @@ static void give_up(const char *what) {
 	exit(3);
 }
 
+/* probe connects to where the program is about to listen, or listens: nobody is there
+ * before, and it itself is afterwards. */
+static void probe(const struct sockaddr_un *a, socklen_t len, int listens) {
+	int fd = socket(AF_UNIX, opt.packets ? SOCK_SEQPACKET : SOCK_STREAM, 0);
+	int got = connect(fd, (struct sockaddr *)a, len) == 0;
+	if (!got && (listens || (errno != ECONNREFUSED && errno != ENOENT))) die("connect to myself");
+	if (got && !listens) {
+		fprintf(stderr, "another one listens there\n");
+		exit(78);
+	}
+	close(fd);
+}
+
 /* bind_path is bind_port for a Unix socket. */
 static int bind_path(int type) {
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
@@ -158,10 +173,12 @@ static int bind_path(int type) {
 		struct sigaction s = {.sa_handler = unlink_and_exit};
 		sigaction(SIGTERM, &s, NULL);
 	}
-	if (unlinks("before") && unlink(a.sun_path) < 0 && errno != ENOENT) die("unlink");
+	if (opt.probes) probe(&a, len, 0);
+	if ((opt.probes || unlinks("before")) && unlink(a.sun_path) < 0 && errno != ENOENT) die("unlink");
 	give_up("bad-unlink");
 	if (!strcmp(version(), "elsewhere")) strcat(a.sun_path, "2");
 	if (bind(fd, (struct sockaddr *)&a, len) < 0) die("bind");
+	if (opt.probes && listen(fd, 1024) == 0) probe(&a, len, 1);
 	give_up("bad-bind");
 	if (opt.mode && chmod(a.sun_path, opt.mode) < 0) die("chmod");
 	if (opt.rename == 1 && rename(a.sun_path, opt.path) < 0) die("rename");
