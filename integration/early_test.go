@@ -99,7 +99,7 @@ func TestEarlyRestart(t *testing.T) {
 		await(t, "it runs", func() bool { return len(i.programs()) == 1 })
 		began := time.Now()
 		out, code := i.hupt("restart")
-		if took := time.Since(began); code != 6 || !strings.Contains(out, "listens on nothing yet") || took < 5*time.Second {
+		if took := time.Since(began); code != 6 || !strings.Contains(out, "hupt: generation 1 listens on nothing yet") || took < 5*time.Second {
 			t.Errorf("exit code %d after %v:\n%s", code, took, out)
 		}
 		await(t, "it is taken for one that never listens", func() bool { _, code := i.hupt("restart"); return code == 0 })

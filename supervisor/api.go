@@ -9,6 +9,12 @@ import (
 // decided. The error that wraps it says which generation is where.
 var ErrBusy = errors.New("a restart is in progress")
 
+// inTheWay is an ErrBusy where no restart is what a restart waits for.
+type inTheWay string
+
+func (e inTheWay) Error() string        { return string(e) }
+func (e inTheWay) Is(target error) bool { return target == ErrBusy }
+
 // ErrStopping is what Restart answers once the instance has been told to stop.
 var ErrStopping = errors.New("the instance is stopping")
 

@@ -22,12 +22,12 @@ func (s *Supervisor) begin(o RestartOptions) error {
 	}
 	switch {
 	case s.listensNotYet():
-		return fmt.Errorf("%w: generation %d listens on nothing yet; %v after its start (--ready-timeout), it is taken for a program that never does",
-			ErrBusy, s.machine.Serving(), s.cfg.ReadyTimeout)
+		return inTheWay(fmt.Sprintf("generation %d listens on nothing yet; %v after its start (--ready-timeout), it is taken for a program that never does",
+			s.machine.Serving(), s.cfg.ReadyTimeout))
 	case s.machine.Serving() != 0 || s.machine.Reviving():
 	case s.machine.Recovering():
 	case s.machine.Next() == 2:
-		return fmt.Errorf("%w: generation 1 is starting", ErrBusy)
+		return inTheWay("generation 1 is starting")
 	default:
 		return fmt.Errorf("%w: no generation of it serves any more", ErrStopping)
 	}

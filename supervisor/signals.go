@@ -199,7 +199,11 @@ func (s *Supervisor) restartBySignal(sender int) {
 		// Whoever sent it put new code in place just now, and nobody waits for
 		// an answer: do it as soon as it can be done.
 		s.again = true
-		err = fmt.Errorf("%w; another one follows", err)
+		follows := "another one follows"
+		if _, first := err.(inTheWay); first {
+			follows = "the restart follows"
+		}
+		err = fmt.Errorf("%w; %s", err, follows)
 	}
 	if err != nil {
 		s.publish(Event{Kind: EventWarning, Reason: err.Error()})

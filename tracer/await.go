@@ -44,7 +44,7 @@ type news struct {
 const sweepEvery = 32
 
 // takeNews is one child's status, of those that were put off first. With WNOHANG
-// pid is 0 if there is none.
+// pid is 0 if there is none, or with EINTR if the doorbell rang.
 //
 // A wait for any child gives the one that was traced last, of those that have
 // something to tell (do_wait, Linux 6.18). Tasks that stop without end would keep all
@@ -53,6 +53,10 @@ const sweepEvery = 32
 func (t *Tracer) takeNews(flags int) (pid int, ws unix.WaitStatus, err error) {
 	if len(t.putOff) == 0 && t.sinceSweep >= sweepEvery {
 		t.sweep()
+	}
+	if t.rang { // whoever did wants the thread to look at something before it waits
+		t.rang = false
+		return 0, 0, unix.EINTR
 	}
 	if len(t.putOff) > 0 {
 		n := t.putOff[0]
@@ -65,7 +69,8 @@ func (t *Tracer) takeNews(flags int) (pid int, ws unix.WaitStatus, err error) {
 }
 
 // sweep puts off whatever children have to tell now. There is an end to it: who
-// stopped stays stopped. The doorbell is answered, so that it can ring again.
+// stopped stays stopped. The doorbell is answered, so that it can ring again; that it
+// rang is put off, too.
 func (t *Tracer) sweep() {
 	t.sinceSweep = 0
 	for {
@@ -77,6 +82,7 @@ func (t *Tracer) sweep() {
 			return
 		case pid == int(t.bell.Load()):
 			t.answerBell(ws)
+			t.rang = true
 		default:
 			t.putOff = append(t.putOff, news{pid, ws})
 		}

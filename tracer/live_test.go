@@ -52,6 +52,28 @@ func newLive(t *testing.T) *live {
 	return &live{Tracer: tr, t: t}
 }
 
+// TestManyCalls: no ring is lost, whenever it comes. In each round no other one comes
+// to wake the tracer in its place.
+func TestManyCalls(t *testing.T) {
+	l := newLive(t)
+	for n := range 20000 {
+		over := make(chan struct{})
+		go func() {
+			var callers sync.WaitGroup
+			for range 2 {
+				callers.Go(func() { l.Do(func() { l.sinceSweep = sweepEvery }) }) // all are collected next
+			}
+			callers.Wait()
+			close(over)
+		}()
+		select {
+		case <-over:
+		case <-time.After(machine.Patience(30 * time.Second)):
+			t.Fatalf("round %d: a call is not made", n)
+		}
+	}
+}
+
 func (l *live) launch(command ...string) (*Generation, error) {
 	dir, err := os.Getwd()
 	if err != nil {

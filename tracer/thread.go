@@ -66,6 +66,7 @@ type Tracer struct {
 	origin      *origin           // how the first program was started; nil: not yet
 	putOff      []news            // statuses that came while another task's was waited for, or with one
 	sinceSweep  int               // statuses since all that waited were collected
+	rang        bool              // the doorbell did, while they were
 	dog         watchdog
 	filters     int // seccomp filters that hupt itself is under
 }
