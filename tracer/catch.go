@@ -24,7 +24,7 @@ func (t *Tracer) catch(k *task, fd int, inode uint64, backlog int) (again bool) 
 	if !t.catches || g.settled || g.quiesced || g.forgotten {
 		return false
 	}
-	if h := t.keptAs(inode); h != nil {
+	if h := t.heldAs(inode, func(h *Held) bool { return h.kept }); h != nil {
 		h.last = time.Now()
 		return false
 	}
@@ -44,15 +44,6 @@ func (t *Tracer) catch(k *task, fd int, inode uint64, backlog int) (again bool) 
 	g.caught = append(g.caught, h)
 	t.held = append(t.held, h)
 	return h.file != nil && t.guardAtCall(k)
-}
-
-// keptAs is what is kept of a socket; nil: nothing.
-func (t *Tracer) keptAs(inode uint64) *Held {
-	n := slices.IndexFunc(t.held, func(h *Held) bool { return h.FD >= 0 && h.Inode == inode && h.kept })
-	if n < 0 {
-		return nil
-	}
-	return t.held[n]
 }
 
 // bound reports whether the name is one that a bind could ask for.

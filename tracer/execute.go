@@ -80,12 +80,12 @@ func (t *Tracer) Execute(g *Generation, pid, number int, spec stage2.Spec, held 
 		}
 		next = newGeneration(number, len(spec.Command), g.notes, held)
 		next.guarded = g.guarded || p.guarded
-		err = t.execute(k, next, spec, held)
+		err = t.execute(k, next, spec)
 	})
 	return next, err
 }
 
-func (t *Tracer) execute(k *task, next *Generation, spec stage2.Spec, held []*Held) error {
+func (t *Tracer) execute(k *task, next *Generation, spec stage2.Spec) error {
 	i, err := t.injectAtStop(k)
 	if err != nil {
 		if i != nil {
@@ -93,7 +93,7 @@ func (t *Tracer) execute(k *task, next *Generation, spec stage2.Spec, held []*He
 		}
 		return err
 	}
-	i.hideListeners(connectsTo(held))
+	i.hideListeners(next.connects())
 	x := &execution{injection: i, spec: spec, pid: k.proc.pid, mask: i.mask}
 	if err := x.run(); err != nil {
 		if !errors.Is(err, errGone) && !errors.Is(err, unix.ESRCH) {

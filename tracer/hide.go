@@ -14,12 +14,12 @@ import (
 // an answer for ever. So until it serves, a Unix socket that it is to take over and has not
 // taken yet refuses its connect (ECONNREFUSED), as a cold start would find it.
 
-// connectsTo is the calls of connect(2) that must stop in a generation that is to be
-// offered the held sockets.
-func connectsTo(held []*Held) (c seccomp.Connects) {
-	for _, h := range held {
-		if h.FD >= 0 && h.Name.Family == unix.AF_UNIX {
-			c = max(c, seccomp.ConnectsTo(len(h.Name.Path)))
+// connects is the calls of connect(2) that must stop in a generation, by what it is
+// offered.
+func (g *Generation) connects() (c seccomp.Connects) {
+	for _, o := range g.offers {
+		if name := o.held.Name; name.Family == unix.AF_UNIX {
+			c = max(c, seccomp.ConnectsTo(len(name.Path)))
 		}
 	}
 	return c

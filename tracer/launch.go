@@ -44,7 +44,7 @@ func (t *Tracer) launch(number int, spec stage2.Spec, held []*Held, notes *notes
 		g.guarded = g.guarded || h.file != nil
 	}
 	g.guarded = g.guarded || t.reusePort // others have what it believes to be its own
-	spec.GuardPaths, spec.Connects = g.guarded, connectsTo(held)
+	spec.GuardPaths = g.guarded
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, &LaunchError{Step: "socketpair", Err: err}
@@ -58,6 +58,7 @@ func (t *Tracer) launch(number int, spec stage2.Spec, held []*Held, notes *notes
 				t.fileFor(o.held) // it may have been renamed since it was taken
 			}
 		}
+		spec.Connects = g.connects()
 		if err = t.fork(g, pair[1]); err == nil {
 			t.byPlace(g)
 		}

@@ -159,8 +159,15 @@ func (t *Tracer) holds(inode uint64) bool {
 }
 
 // holdsAs reports whether hupt has a duplicate of the socket that is as said.
-func (t *Tracer) holdsAs(inode uint64, as func(*Held) bool) bool {
-	return slices.ContainsFunc(t.held, func(h *Held) bool { return h.FD >= 0 && h.Inode == inode && as(h) })
+func (t *Tracer) holdsAs(inode uint64, as func(*Held) bool) bool { return t.heldAs(inode, as) != nil }
+
+// heldAs is hupt's duplicate of the socket that is as said; nil: it has none.
+func (t *Tracer) heldAs(inode uint64, as func(*Held) bool) *Held {
+	n := slices.IndexFunc(t.held, func(h *Held) bool { return h.FD >= 0 && h.Inode == inode && as(h) })
+	if n < 0 {
+		return nil
+	}
+	return t.held[n]
 }
 
 // standsIn reports whether a generation other than g has a dummy for the socket,
