@@ -6,7 +6,7 @@ PARALLEL ?= 8
 SLOW ?= 0
 SUITE = GO="$(GO)" PARALLEL=$(PARALLEL) SLOW=$(SLOW) sh .ci/suite.sh
 
-.PHONY: build demo test full deps check units race integration user races hostile table clean
+.PHONY: build demo test full deps check units race integration user races delays hostile table clean
 
 build: bin/hupt
 
@@ -50,6 +50,15 @@ N ?= 1000
 races:
 	@dir=$$(mktemp -d) && chmod 755 $$dir && HUPT_RACE=1 sh integration/testdata/build.sh $$dir && \
 	HUPT_SCALE=200 HUPT_BIN=$$dir HUPT_RACES=$(N) HUPT_SEED=$(SEED) $(GO) test -count=1 -timeout 4h -parallel $(PARALLEL) -run 'TestRaces$$' ./integration; \
+	code=$$?; rm -rf $$dir; exit $$code
+
+# The suite, or RUN=pattern of it, with a hupt that takes its time: DELAYS says where
+# (package fault), stop=~10ms at each stop of a task, say. What is about time itself
+# may fail; whatever else does is a fault.
+DELAYS ?= stop=~10ms
+delays:
+	@dir=$$(mktemp -d) && chmod 755 $$dir && sh integration/testdata/build.sh $$dir && \
+	HUPT_SCALE=200 HUPT_BIN=$$dir HUPT_DELAYS="$(DELAYS)" $(GO) test -count=1 -timeout 2h -parallel $(PARALLEL) -run '$(RUN)' ./integration; \
 	code=$$?; rm -rf $$dir; exit $$code
 
 # A program that tries whatever an ordinary user may, beneath root's hupt. Needs root:

@@ -77,6 +77,9 @@ func launchAt(t testing.TB, dir string, l launch) *instance {
 	argv := l.argv
 	if !l.bare {
 		name := "hupt"
+		if l.faults == "" {
+			l.faults = os.Getenv("HUPT_DELAYS") // make delays
+		}
 		if l.faults != "" {
 			name, l.env = "hupt-fault", append(l.env, "HUPT_FAULT="+l.faults)
 		}

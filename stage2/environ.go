@@ -3,6 +3,8 @@ package stage2
 import (
 	"os"
 	"strings"
+
+	"hupt/internal/fault"
 )
 
 // InheritedEnviron is the environment as the kernel gave it to this process:
@@ -12,5 +14,5 @@ func InheritedEnviron() []string {
 	if err != nil || len(b) == 0 {
 		return os.Environ()
 	}
-	return strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00")
+	return fault.Hide(strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00"))
 }

@@ -9,7 +9,6 @@ import (
 
 	"hupt/generation"
 	"hupt/internal/fault"
-	"hupt/tracer"
 )
 
 // act does one thing that the policy said.
@@ -253,60 +252,6 @@ func (s *Supervisor) mayCloseHeld() {
 			s.release(h.before.file)
 		}
 	}
-}
-
-// quiesceGrace is how long a process that does not stop (a parent in vfork)
-// holds the restart up. It is quiesced later, as soon as it stops.
-const quiesceGrace = 2 * time.Second
-
-func (s *Supervisor) quiesce(n int) {
-	g := s.gens[n]
-	if g == nil {
-		return
-	}
-	held, next := s.heldFor(n)
-	g.serves, g.surplus = nil, nil
-	g.succeeded.Store(false)
-	for _, h := range held {
-		g.serves = append(g.serves, h.Name)
-	}
-	s.beside(func() {
-		began := time.Now()
-		if next != nil {
-			held = s.leaveSurplus(g, next, held)
-		}
-		g.held = held
-		for {
-			fault.Point("quiesce")
-			left, err := s.tracer.Quiesce(g.traced, held, next == nil)
-			if err != nil {
-				s.later(generation.QuiesceFailed{N: n, Reason: fmt.Sprintf("generation %d could not be made to stop accepting: %v", n, err)})
-				return
-			}
-			if len(left) == 0 || time.Since(began) > quiesceGrace {
-				g.unfinished = len(left) > 0
-				s.later(generation.Quiesced{N: n})
-				return
-			}
-			time.Sleep(2 * time.Millisecond)
-		}
-	})
-}
-
-// heldFor is the held sockets that generation n is to let go of: those of the
-// restart that it is part of, on whichever side. next is who gets them, if it
-// is the old one of it.
-func (s *Supervisor) heldFor(n int) (held []*tracer.Held, next *tracer.Generation) {
-	for i := len(s.handovers) - 1; i >= 0; i-- {
-		h := s.handovers[i]
-		if h.old == n && s.gens[h.next] != nil {
-			next = s.gens[h.next].traced
-		}
-		if h.old == n || h.next == n {
-			return h.held, next
-		}
-	}
-	return nil, nil
 }
 
 func (s *Supervisor) resume(n int) {

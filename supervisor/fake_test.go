@@ -142,6 +142,14 @@ func (f *fakeTracer) answer(what string, g *tracer.Generation, answer func() ([]
 	return answer()
 }
 
+func (f *fakeTracer) Opened(*tracer.Generation) bool { return false }
+
+func (f *fakeTracer) Late(*tracer.Generation, []*tracer.Held) ([]*tracer.Held, error) {
+	return nil, nil
+}
+
+func (f *fakeTracer) OfferLate(*tracer.Generation, []*tracer.Held) {}
+
 func (f *fakeTracer) Quiesce(g *tracer.Generation, _ []*tracer.Held, _ bool) ([]int, error) {
 	return f.answer("quiesce", g, f.quiesce)
 }

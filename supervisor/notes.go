@@ -28,7 +28,9 @@ func (s *Supervisor) note(n tracer.Note) {
 		// It listens after this, and before anybody could connect.
 		time.AfterFunc(listenSoon, func() { s.call(s.lookAtSockets) })
 	case tracer.NoteAdopted:
-		s.publish(Event{Kind: EventAdopted, Generation: g.n, Address: n.Name.String()})
+		if g.n != s.machine.Serving() { // that one has its own back
+			s.publish(Event{Kind: EventAdopted, Generation: g.n, Address: n.Name.String()})
+		}
 		s.step(generation.Progressed{N: g.n, P: generation.Progress(n.Progress)})
 	case tracer.NoteProgress:
 		s.step(generation.Progressed{N: g.n, P: generation.Progress(n.Progress)})

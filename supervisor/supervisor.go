@@ -29,6 +29,9 @@ type Tracer interface {
 	Merge(have, more []*tracer.Held) []*tracer.Held
 	Quiesce(g *tracer.Generation, held []*tracer.Held, goes bool) (left []int, err error)
 	Offered(held []*tracer.Held) int
+	Opened(g *tracer.Generation) bool
+	Late(g *tracer.Generation, held []*tracer.Held) (late []*tracer.Held, err error)
+	OfferLate(g *tracer.Generation, late []*tracer.Held)
 	QuiesceRest(g *tracer.Generation, held []*tracer.Held) (left []int, err error)
 	Resume(g *tracer.Generation, held []*tracer.Held) (left []int, err error)
 	CanHold(g *tracer.Generation) bool

@@ -68,6 +68,9 @@ func (t *Tracer) onBind(k *task, si syscallInfo) {
 	if shares && t.shareSocket(k, si, inode, name) {
 		return
 	}
+	if t.hasBack(k, fd, inode, want) {
+		return
+	}
 	// Only now: whoever shared it may just have closed it.
 	orphans, whole := t.orphansOf(k, fd, want)
 	if take(t.keptFor(k, fd, orphans, whole)) {
@@ -84,6 +87,9 @@ func (t *Tracer) onBind(k *task, si syscallInfo) {
 		t.onBindGather(k, fd, inode)
 	}
 	t.letBind(k, fd, orphans, whole)
+	if want.Family != unix.AF_UNIX {
+		t.opens(k, fd)
+	}
 	t.resume(k, 0)
 }
 
@@ -228,23 +234,8 @@ func (g *Generation) has(inode uint64) bool {
 // child may bind for its parent): it is swapped wherever the generation has it.
 func (t *Tracer) adopt(k *task, inode uint64, o *offer) error {
 	g := k.proc.gen
-	want := map[uint64]bool{inode: true}
-	table, err := fdtable.Read(k.proc.pid, func(i uint64) bool { return want[i] })
+	i, table, err := t.putAtCall(k, inode, o.held.FD)
 	if err != nil {
-		t.resume(k, 0)
-		return err
-	}
-	swap := map[uint64]int{inode: o.held.FD}
-	i, err := t.injectAtCall(k)
-	if err == nil {
-		err = i.carryOut(fdtable.Plan(table, want), swap)
-	}
-	if i == nil {
-		t.resume(k, 0) // the bind will say itself that the port is taken
-		return err
-	}
-	if err != nil {
-		i.endAtCall(-int64(unix.EADDRINUSE))
 		return err
 	}
 	o.taken, o.held.adopted, o.held.last = true, true, time.Now()
@@ -267,7 +258,7 @@ func (t *Tracer) adopt(k *task, inode uint64, o *offer) error {
 	if err := i.endAtCall(0); err != nil {
 		return err
 	}
-	_, err = t.swap(g, swap)
+	_, err = t.swap(g, map[uint64]int{inode: o.held.FD})
 	t.quiesceLate(g, o.held)
 	t.wanted(o.held)
 	name := o.held.Name
@@ -276,6 +267,31 @@ func (t *Tracer) adopt(k *task, inode uint64, o *offer) error {
 	}
 	t.tell(Note{Kind: NoteAdopted, Generation: g, PID: k.proc.pid, Name: name, Progress: g.progress()})
 	return err
+}
+
+// putAtCall puts hupt's descriptor local in place of socket inode in the process of
+// task k, which stands at a call. If that fails, the call was ended as a bind whose
+// address is in use.
+func (t *Tracer) putAtCall(k *task, inode uint64, local int) (*injection, fdtable.Table, error) {
+	want := map[uint64]bool{inode: true}
+	table, err := fdtable.Read(k.proc.pid, func(i uint64) bool { return want[i] })
+	if err != nil {
+		t.resume(k, 0)
+		return nil, table, err
+	}
+	i, err := t.injectAtCall(k)
+	if err == nil {
+		err = i.carryOut(fdtable.Plan(table, want), map[uint64]int{inode: local})
+	}
+	if i == nil {
+		t.resume(k, 0) // the bind will say itself that the port is taken
+		return nil, table, err
+	}
+	if err != nil {
+		i.endAtCall(-int64(unix.EADDRINUSE))
+		return nil, table, err
+	}
+	return i, table, nil
 }
 
 // quiesceLate makes generations that are quiesced already let go of a socket that

@@ -45,6 +45,9 @@ func (t *Tracer) onBindPath(k *task, si syscallInfo, inode uint64, want Name) {
 	if take(t.offerAt(k, fd, at, kind)) {
 		return
 	}
+	if t.hasBackAt(k, fd, inode, at, kind) {
+		return
+	}
 	name := sharedPath(kind, at.place)
 	if t.reusePort && (t.waitsForUnlink(k, si) || t.shareSocket(k, si, inode, name)) || take(t.keptAt(k, fd, at, kind)) {
 		return

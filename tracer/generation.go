@@ -45,6 +45,7 @@ type Generation struct {
 	gathers   map[uint64]bool // Unix datagram sockets that it bound before it served; true: some task waited on it
 	watching  bool            // its tasks stop at every system call, until they wait on what they listen on
 	guarded   bool            // it was launched with traps for what takes a path away
+	opened    bool            // it has come to listen on something since it was last looked at
 	settled   bool            // it serves: a bind's result is nobody's concern any more
 
 	quiesced bool
@@ -85,6 +86,7 @@ type Held struct {
 	owner    uint32      // the user whose it is
 	other    bool        // that is another user (see bounds.go)
 	widened  bool        // it has a larger one for now
+	of       *Generation // that had it when it was taken
 	goes     bool        // the generation that has it goes before anybody could adopt it
 	adopted  bool        // some bind of the next generation got it
 	awaited  bool        // of a datagram socket: it is a server's (see isAwaited)

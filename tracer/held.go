@@ -48,6 +48,7 @@ func (t *Tracer) snapshot(g *Generation, have []*Held, keep bool) (held []*Held,
 	}
 	seen := make(map[uint64]bool)
 	t.Do(func() {
+		g.opened = false
 		room := t.roomOf(g, have)
 		byInode := make(map[uint64]*Held)
 		for _, h := range have {
@@ -96,7 +97,7 @@ func (t *Tracer) snapshot(g *Generation, have []*Held, keep bool) (held []*Held,
 						h.close()
 						continue
 					}
-					h.PortZero = t.portZero[inode]
+					h.of, h.PortZero = g, t.portZero[inode]
 					h.backlog = unix.SOMAXCONN // the kernel takes what it allows
 					if s, ok := listener[inode]; ok {
 						h.backlog, h.Name.File = s.Backlog, s.File

@@ -64,7 +64,7 @@ func (t *Tracer) dropPath(k *task, c pathCall) bool {
 	case f == nil || !t.neededBeside(g, inode) || !k.mayRemove(f.lookup) || !k.mayPut(c.from):
 		return false
 	case g.quiesced:
-		return t.succeed(k)
+		return t.standInByRename(k, c, inode) || t.succeed(k)
 	}
 	return t.adoptByRename(k, c, inode, f)
 }
@@ -221,6 +221,12 @@ func (t *Tracer) adoptByRename(k *task, c pathCall, inode uint64, f *socketFile)
 			got = g.offer(kept[0])
 		}
 	}
+	own := false // which is its own, and held for the next generation
+	if n := slices.IndexFunc(t.held, func(h *Held) bool {
+		return h.isFor(g) && h.Inode == inode && !g.has(inode) && g.kindOf(source) == h.kind() && t.mayShare(k, -1, h)
+	}); got == nil && n >= 0 {
+		got, own = g.offer(t.held[n]), true
+	}
 	if got == nil {
 		return false
 	}
@@ -234,7 +240,11 @@ func (t *Tracer) adoptByRename(k *task, c pathCall, inode uint64, f *socketFile)
 	f.asked, f.removed = modeOf(&st), nil
 	temporary.unlinkAs(by)
 	delete(t.files, source)
+	adopted := got.held.adopted
 	t.handOver(k, source, got)
+	if own {
+		got.held.adopted = adopted
+	}
 	return true
 }
 

@@ -60,6 +60,9 @@ func (t *Tracer) onListen(k *task, si syscallInfo) {
 		t.joins(k, fd, inode, Name{})
 	}
 	t.watchResult(k, "listen")
+	if ok {
+		t.opens(k, fd)
+	}
 	t.resume(k, 0)
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -68,4 +69,10 @@ func (r *rule) apply() {
 		d = time.Duration(rand.Int64N(int64(d)))
 	}
 	time.Sleep(d)
+}
+
+// Hide is an environment without what says which faults there are to be: the program
+// must not see that.
+func Hide(environ []string) []string {
+	return slices.DeleteFunc(environ, func(v string) bool { return strings.HasPrefix(v, "HUPT_FAULT=") })
 }

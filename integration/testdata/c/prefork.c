@@ -1,5 +1,6 @@
 /* workers processes, forked once, each blocked in accept(): on one listener
- * that they inherit, or with reuseport=1 each on its own. The parent waits. */
+ * that they inherit, or with reuseport=1 each on its own. The parent waits. With
+ * model=late, each opens its own 80 ms after the one before. */
 #include "common.h"
 
 static void worker(int listener) {
@@ -29,7 +30,10 @@ int main(int argc, char **argv) {
 	for (int i = 0; i < opt.workers; i++) {
 		pid_t child = fork();
 		if (child < 0) die("fork");
-		if (child == 0) worker(listener);
+		if (child == 0) {
+			if (!strcmp(opt.model, "late")) sleep_ms(80 * i);
+			worker(listener);
+		}
 	}
 	signal(SIGTERM, stop);
 	for (;;)
