@@ -38,6 +38,7 @@ func Examine(runtimeDir string) []Check {
 		pidfdGetfd(p),
 		closeRange(),
 		noNewPrivs(p, caps),
+		standIns(),
 		ioUring(readInt("/proc/sys/kernel/io_uring_disabled")),
 		procFS(),
 		sockDiag(),

@@ -10,11 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hupt/stage2"
+	"hupt/twin"
 )
 
 func TestMain(m *testing.M) {
 	if stage2.Requested() {
 		stage2.Main()
+	}
+	if twin.Requested() {
+		twin.Main()
 	}
 	if ProbeRequested() {
 		ProbeMain()

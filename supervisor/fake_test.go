@@ -17,12 +17,16 @@ import (
 	"hupt/internal/machine"
 	"hupt/stage2"
 	"hupt/tracer"
+	"hupt/twin"
 )
 
 // The test binary is stage 2 and the doorbell, too.
 func TestMain(m *testing.M) {
 	if stage2.Requested() {
 		stage2.Main()
+	}
+	if twin.Requested() {
+		twin.Main()
 	}
 	os.Exit(m.Run())
 }
@@ -141,6 +145,8 @@ func (f *fakeTracer) answer(what string, g *tracer.Generation, answer func() ([]
 	}
 	return answer()
 }
+
+func (f *fakeTracer) MakeTwins([]*tracer.Held) {}
 
 func (f *fakeTracer) Opened(*tracer.Generation) bool { return false }
 

@@ -111,6 +111,7 @@ func (s *Supervisor) handoverTo(n int) *handover {
 func (s *Supervisor) snapshot(g *gen) ([]*tracer.Held, error) {
 	held, err := s.tracer.Snapshot(g.traced)
 	if err == nil {
+		s.tracer.MakeTwins(held)
 		_ = s.tracer.Guard(g.traced, held)
 	}
 	return held, err

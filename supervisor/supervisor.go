@@ -29,6 +29,7 @@ type Tracer interface {
 	Merge(have, more []*tracer.Held) []*tracer.Held
 	Quiesce(g *tracer.Generation, held []*tracer.Held, goes bool) (left []int, err error)
 	Offered(held []*tracer.Held) int
+	MakeTwins(held []*tracer.Held)
 	Opened(g *tracer.Generation) bool
 	Late(g *tracer.Generation, held []*tracer.Held) (late []*tracer.Held, err error)
 	OfferLate(g *tracer.Generation, late []*tracer.Held)

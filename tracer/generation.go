@@ -86,6 +86,7 @@ type Held struct {
 	owner    uint32      // the user whose it is
 	other    bool        // that is another user (see bounds.go)
 	widened  bool        // it has a larger one for now
+	twin     *making     // what is to stand in for it; nil: that was not begun
 	of       *Generation // that had it when it was taken
 	goes     bool        // the generation that has it goes before anybody could adopt it
 	adopted  bool        // some bind of the next generation got it

@@ -258,6 +258,7 @@ func sortHeld(held []*Held) {
 }
 
 func (h *Held) close() {
+	h.twin.drop()
 	if h.FD >= 0 {
 		closeDuplicate(h.FD) // it listened, but may do something else by now
 		h.FD = -1

@@ -36,19 +36,25 @@ func (t *Tracer) RunHelper(h Helper, ended func(unix.WaitStatus)) (kill func(), 
 		Files: []uintptr{null.Fd(), h.Output.Fd(), h.Output.Fd()},
 		Sys:   &syscall.SysProcAttr{Setpgid: true, Credential: h.As},
 	}
+	return t.startChild(h.Argv[0], h.Argv, attr, ended, func(pid int) int { return -pid })
+}
+
+// startChild starts a program that is not traced. ended gets its status; kill sends
+// SIGKILL to what whom makes of its pid, as long as it has not ended.
+func (t *Tracer) startChild(path string, argv []string, attr *syscall.ProcAttr, ended func(unix.WaitStatus), whom func(pid int) int) (kill func(), err error) {
 	pid := 0
 	t.Do(func() {
-		if pid, err = syscall.ForkExec(h.Argv[0], h.Argv, attr); err == nil {
+		if pid, err = syscall.ForkExec(path, argv, attr); err == nil {
 			t.helpers[pid] = ended
 		}
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", h.Argv[0], err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return func() {
 		t.Do(func() {
 			if t.helpers[pid] != nil {
-				unix.Kill(-pid, unix.SIGKILL)
+				unix.Kill(whom(pid), unix.SIGKILL)
 			}
 		})
 	}, nil

@@ -13,12 +13,16 @@ import (
 
 	"hupt/internal/machine"
 	"hupt/stage2"
+	"hupt/twin"
 )
 
 // The test binary is stage 2 and the doorbell, too.
 func TestMain(m *testing.M) {
 	if stage2.Requested() {
 		stage2.Main()
+	}
+	if twin.Requested() {
+		twin.Main()
 	}
 	if len(os.Args) > 1 && os.Args[1] == movesArg {
 		if err := moveStacks(); err != nil {

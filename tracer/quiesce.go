@@ -21,6 +21,7 @@ import (
 // Afterwards the held sockets get the O_NONBLOCK that the next generation's
 // own sockets had before they were swapped for them.
 func (t *Tracer) Quiesce(g *Generation, held []*Held, goes bool) (left []int, err error) {
+	t.awaitTwins(held)
 	t.Do(func() {
 		for _, h := range held {
 			h.goes = goes
@@ -141,7 +142,7 @@ func (t *Tracer) closeDummies(g *Generation) {
 		if d.of != nil {
 			inGroups = append(inGroups, d)
 		} else {
-			unix.Close(d.fd)
+			d.close()
 		}
 	}
 	t.partDummies(inGroups)
@@ -316,7 +317,8 @@ const maxPokes = 3
 func (t *Tracer) Poke(g *Generation) {
 	t.Do(func() {
 		for _, d := range g.dummies {
-			if d.nonBlock || d.kind == unix.SOCK_DGRAM {
+			// Where the program waits in accept() itself, its tasks are where they want to be.
+			if d.nonBlock || d.kind == unix.SOCK_DGRAM || g.acceptors[d.held.Inode] {
 				continue
 			}
 			for pid, p := range g.procs {

@@ -14,6 +14,7 @@ import (
 	"hupt/doctor"
 	"hupt/stage2"
 	"hupt/supervisor"
+	"hupt/twin"
 )
 
 func main() {
@@ -21,6 +22,9 @@ func main() {
 	// where every thread and every allocation of ours would be in the way.
 	if stage2.Requested() {
 		stage2.Main()
+	}
+	if twin.Requested() {
+		twin.Main()
 	}
 	if doctor.ProbeRequested() {
 		doctor.ProbeMain()

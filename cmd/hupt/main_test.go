@@ -16,6 +16,7 @@ import (
 	"hupt/doctor"
 	"hupt/internal/machine"
 	"hupt/stage2"
+	"hupt/twin"
 )
 
 // The test binary is hupt, too: scripts call it by that name, and it calls
@@ -23,6 +24,9 @@ import (
 func TestMain(m *testing.M) {
 	if stage2.Requested() {
 		stage2.Main()
+	}
+	if twin.Requested() {
+		twin.Main()
 	}
 	if doctor.ProbeRequested() {
 		doctor.ProbeMain()
