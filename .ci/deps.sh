@@ -11,6 +11,14 @@ need haproxy haproxy
 need redis-server redis-server
 need python3 python3
 need node nodejs
+need gunicorn gunicorn
+need apache2 apache2-bin
+need lighttpd lighttpd
+need pgbouncer pgbouncer
+need sshd openssh-server
+need ssh-keygen openssh-client
+# Its name has its version.
+ls /usr/sbin/php-fpm* >/dev/null 2>&1 || missing="$missing php-fpm"
 need gcc gcc
 need bash bash
 need nc netcat-openbsd

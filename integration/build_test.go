@@ -117,6 +117,8 @@ var debian = map[string]string{
 	"nginx": "nginx-light", "haproxy": "haproxy", "redis-server": "redis-server",
 	"python3": "python3", "node": "nodejs", "unshare": "util-linux", "bash": "bash",
 	"setpriv": "util-linux", "id": "coreutils", "cat": "coreutils",
+	"gunicorn": "gunicorn", "apache2": "apache2-bin", "lighttpd": "lighttpd", "php-fpm": "php-fpm",
+	"pgbouncer": "pgbouncer", "sshd": "openssh-server", "ssh-keygen": "openssh-client",
 	"nc": "netcat-openbsd", "kill": "procps", "killall": "psmisc", "curl": "curl",
 }
 

@@ -15,12 +15,12 @@ import (
 // reopeners are servers that listen anew when they are told to, on each kind of socket.
 func reopeners(t *testing.T) map[string]*site {
 	all := map[string]*site{
-		"tcp4":     newSite(t, c("reopens", "reopens")),
-		"tcp6":     newSite(t, c("reopens", "reopens")),
-		"group":    newSite(t, c("reopens", "reopens", "reuseport=1")),
-		"abstract": unixSite(t, c("reopens", "reopens"), abstract(t)),
-		"renamed":  unixSite(t, c("reopens", "reopens"), filepath.Join(tempDir(t), "socket"), "rename=1"),
-		"path":     unixSite(t, c("reopens", "reopens"), filepath.Join(tempDir(t), "socket")),
+		"tcp4":     newSite(t, c("reopens", "reopens", "pidfile=go")),
+		"tcp6":     newSite(t, c("reopens", "reopens", "pidfile=go")),
+		"group":    newSite(t, c("reopens", "reopens", "pidfile=go", "reuseport=1")),
+		"abstract": unixSite(t, c("reopens", "reopens", "pidfile=go"), abstract(t)),
+		"renamed":  unixSite(t, c("reopens", "reopens", "pidfile=go"), filepath.Join(tempDir(t), "socket"), "rename=1"),
+		"path":     unixSite(t, c("reopens", "reopens", "pidfile=go"), filepath.Join(tempDir(t), "socket")),
 	}
 	for _, s := range all {
 		s.v.tag, s.v.check = bodyTag, checkBody
@@ -47,10 +47,12 @@ func TestReopens(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			i := start(s)
+			goes := filepath.Join(s.dir, "go") // the new version waits for that
 			for n := range 4 {
 				how := []string{"late", "lost"}[n%2]
 				run := begin(t, paced(s))
 				s.deploy(fmt.Sprintf("%s%d", how, n))
+				os.Remove(goes)
 				over := make(chan int)
 				go func() {
 					_, code := i.hupt("restart")
@@ -60,6 +62,7 @@ func TestReopens(t *testing.T) {
 				await(t, "the new version is there", func() bool { return len(i.status().Generations) > 1 })
 				reopen(i, old.PID)
 				reopen(i, old.PID)
+				s.write(goes, "")
 				code := <-over
 				noneFailed(t, "one that listens anew beside "+how, run.Stop())
 				now := i.serving()
@@ -87,14 +90,14 @@ func TestReopensDraining(t *testing.T) {
 	for name, s := range reopeners(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			i := start(s, "--drain-timeout=60s")
+			i := start(s, "--drain=tcp", "--drain-timeout=600s")
 			old := i.serving()
 			slow, err := s.dial()
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer slow.Close()
-			fmt.Fprint(slow, "GET /slow?ms=3000 HTTP/1.1\r\n\r\n")
+			fmt.Fprint(slow, "GET / HTTP/1.1\r\n") // and no more, till the end
 			await(t, "a thread has it", func() bool {
 				tasks, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", old.PID))
 				return len(tasks) == 2
@@ -111,6 +114,7 @@ func TestReopensDraining(t *testing.T) {
 				}
 			}
 			noneFailed(t, "beside one that listens anew", run.Stop())
+			fmt.Fprint(slow, "\r\n")
 			if b, err := io.ReadAll(slow); err != nil || !strings.Contains(string(b), fmt.Sprintf("pid=%d ", old.PID)) {
 				t.Errorf("the slow request: %q, %v", b, err)
 			}

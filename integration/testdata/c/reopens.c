@@ -1,7 +1,7 @@
 /* A server that closes what it listens on at each SIGUSR1 and listens there anew, as
  * one that opens its log files, or reads its configuration, again. Each connection has
- * a thread. Of the version "late", half a second goes by before it listens; "lost" fails
- * after that. */
+ * a thread. The version "late" waits for the file of pidfile= before it listens; "lost"
+ * fails then. */
 #include "common.h"
 #include <pthread.h>
 
@@ -23,7 +23,7 @@ static void *serve(void *conn) {
 int main(int argc, char **argv) {
 	parse_options(argc, argv);
 	int slow = !strncmp(version(), "late", 4) || !strncmp(version(), "lost", 4);
-	if (slow) sleep_ms(500);
+	while (slow && access(opt.pidfile, F_OK) < 0) sleep_ms(10);
 	if (!strncmp(version(), "lost", 4)) exit(9);
 	struct sigaction s = {.sa_handler = usr1};
 	sigaction(SIGUSR1, &s, NULL);
