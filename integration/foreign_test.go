@@ -204,7 +204,6 @@ func phpSite(t *testing.T, local bool) *site {
 	s.write(filepath.Join(s.dir, "front.conf"), string(s.fill("conf/php-front.conf", "")))
 	s.deploy("v0")
 	nginx := exec.Command(installed(t, "nginx"), "-p", s.dir, "-e", filepath.Join(s.dir, "front.log"), "-c", filepath.Join(s.dir, "front.conf"))
-	nginx.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	if err := nginx.Start(); err != nil {
 		t.Fatal(err)
 	}
