@@ -2,7 +2,6 @@ package tracer
 
 import (
 	"bytes"
-	"os"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -75,82 +74,6 @@ var datagramOptions = []option{
 	{unix.IPPROTO_UDP, udpGRO},
 }
 
-// twinOptions are those of a listening socket that its program can read again, and that
-// do not say where it is bound.
-var twinOptions = []option{
-	{unix.SOL_SOCKET, unix.SO_REUSEADDR},
-	{unix.SOL_SOCKET, unix.SO_REUSEPORT},
-	{unix.SOL_SOCKET, unix.SO_KEEPALIVE},
-	{unix.SOL_SOCKET, unix.SO_LINGER},
-	{unix.SOL_SOCKET, unix.SO_OOBINLINE},
-	{unix.SOL_SOCKET, unix.SO_PRIORITY},
-	{unix.SOL_SOCKET, unix.SO_MARK},
-	{unix.SOL_SOCKET, unix.SO_SNDBUF},
-	{unix.SOL_SOCKET, unix.SO_RCVBUF},
-	{unix.SOL_SOCKET, unix.SO_RCVLOWAT},
-	{unix.SOL_SOCKET, unix.SO_RCVTIMEO},
-	{unix.SOL_SOCKET, unix.SO_SNDTIMEO},
-	{unix.SOL_SOCKET, unix.SO_DONTROUTE},
-	{unix.SOL_SOCKET, unix.SO_BROADCAST},
-	{unix.SOL_SOCKET, unix.SO_DEBUG},
-	{unix.SOL_SOCKET, unix.SO_PASSCRED},
-	{unix.SOL_SOCKET, unix.SO_PASSSEC},
-	{unix.SOL_SOCKET, unix.SO_TIMESTAMP},
-	{unix.SOL_SOCKET, unix.SO_TIMESTAMPNS},
-	{unix.SOL_SOCKET, unix.SO_TIMESTAMPING},
-	{unix.SOL_SOCKET, unix.SO_BUSY_POLL},
-	{unix.SOL_SOCKET, unix.SO_PREFER_BUSY_POLL},
-	{unix.SOL_SOCKET, unix.SO_INCOMING_CPU},
-	{unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE},
-	{unix.SOL_SOCKET, unix.SO_ZEROCOPY},
-	{unix.SOL_SOCKET, unix.SO_TXREHASH},
-	{unix.SOL_SOCKET, unix.SO_PEEK_OFF},
-	{unix.IPPROTO_TCP, unix.TCP_NODELAY},
-	{unix.IPPROTO_TCP, unix.TCP_MAXSEG},
-	{unix.IPPROTO_TCP, unix.TCP_CORK},
-	{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE},
-	{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL},
-	{unix.IPPROTO_TCP, unix.TCP_KEEPCNT},
-	{unix.IPPROTO_TCP, unix.TCP_SYNCNT},
-	{unix.IPPROTO_TCP, unix.TCP_LINGER2},
-	{unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT},
-	{unix.IPPROTO_TCP, unix.TCP_WINDOW_CLAMP},
-	{unix.IPPROTO_TCP, unix.TCP_CONGESTION},
-	{unix.IPPROTO_TCP, unix.TCP_THIN_LINEAR_TIMEOUTS},
-	{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT},
-	{unix.IPPROTO_TCP, unix.TCP_FASTOPEN},
-	{unix.IPPROTO_TCP, unix.TCP_FASTOPEN_NO_COOKIE},
-	{unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT},
-	{unix.IPPROTO_TCP, unix.TCP_SAVE_SYN},
-	{unix.IPPROTO_TCP, unix.TCP_TX_DELAY},
-	{unix.IPPROTO_TCP, unix.TCP_INQ},
-	{unix.IPPROTO_IP, unix.IP_TOS},
-	{unix.IPPROTO_IP, unix.IP_TTL},
-	{unix.IPPROTO_IP, unix.IP_MTU_DISCOVER},
-	{unix.IPPROTO_IP, unix.IP_RECVTOS},
-	{unix.IPPROTO_IP, unix.IP_RECVTTL},
-	{unix.IPPROTO_IP, unix.IP_PKTINFO},
-	{unix.IPPROTO_IP, unix.IP_RECVERR},
-	{unix.IPPROTO_IP, unix.IP_MINTTL},
-	{unix.IPPROTO_IP, unix.IP_FREEBIND},
-	{unix.IPPROTO_IP, unix.IP_TRANSPARENT},
-	{unix.IPPROTO_IP, unix.IP_RECVORIGDSTADDR},
-	{unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT},
-	{unix.IPPROTO_IPV6, unix.IPV6_TCLASS},
-	{unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS},
-	{unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER},
-	{unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO},
-	{unix.IPPROTO_IPV6, unix.IPV6_RECVHOPLIMIT},
-	{unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS},
-	{unix.IPPROTO_IPV6, unix.IPV6_RECVERR},
-	{unix.IPPROTO_IPV6, unix.IPV6_DONTFRAG},
-	{unix.IPPROTO_IPV6, unix.IPV6_FREEBIND},
-	{unix.IPPROTO_IPV6, unix.IPV6_TRANSPARENT},
-	{unix.IPPROTO_IPV6, unix.IPV6_RECVORIGDSTADDR},
-	{unix.IPPROTO_IPV6, unix.IPV6_MINHOPCOUNT},
-	{unix.IPPROTO_IPV6, unix.IPV6_AUTOFLOWLABEL},
-}
-
 // settings are values of options, of those that the socket has.
 type settings map[option][]byte
 
@@ -162,6 +85,9 @@ func readSettings(fd int, options []option) settings {
 		if _, _, e := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(o.level), uintptr(o.name),
 			uintptr(unsafe.Pointer(&b[0])), uintptr(unsafe.Pointer(&n)), 0); e == 0 && int(n) <= len(b) {
 			out[o] = b[:n]
+			if (o == option{unix.SOL_SOCKET, unix.SO_LINGER}) && isZero(b[:4]) {
+				clear(b) // the time-out of one that is off stays, and means nothing
+			}
 		}
 	}
 	return out
@@ -170,61 +96,70 @@ func readSettings(fd int, options []option) settings {
 // apply gives fd those of the settings in which it differs. What needs a
 // privilege that hupt does not have is left as it is.
 func (s settings) apply(fd int, options []option) {
-	have := readSettings(fd, options)
-	for _, o := range options {
-		want, ok := s[o]
-		if !ok || len(want) == 0 || bytes.Equal(want, have[o]) {
-			continue
+	// Some set others along: IP_TOS the priority, a time stamp its other kind, the size of
+	// a buffer that it is to stay so.
+	for range 3 {
+		have, done := readSettings(fd, options), true
+		for _, off := range []bool{true, false} {
+			for _, o := range options {
+				want, ok := s[o]
+				now, has := have[o]
+				if !ok || !has || off != isZero(want) || bytes.Equal(want, now) {
+					continue
+				}
+				done = false
+				o.set(fd, want)
+			}
 		}
-		if o.level == unix.SOL_SOCKET && (o.name == unix.SO_SNDBUF || o.name == unix.SO_RCVBUF) && len(want) == 4 {
-			// What is read is the double of what was asked for (socket(7)).
-			unix.SetsockoptInt(fd, o.level, o.name, int(order.Uint32(want)/2))
-			continue
+		if done {
+			return
 		}
-		unix.Syscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(o.level), uintptr(o.name),
-			uintptr(unsafe.Pointer(&want[0])), uintptr(len(want)), 0)
 	}
 }
 
-// standing is what a program can see of a socket, but for its name: what it was like
-// before another generation got it.
-type standing struct {
-	settings settings
-	uid, gid uint32 // of the file
-	async    bool   // O_ASYNC
-	owner    struct{ kind, pid int32 }
-	signal   int // that the owner gets (F_SETSIG, fcntl(2)); 0: SIGIO
+func isZero(b []byte) bool { return len(bytes.Trim(b, "\x00")) == 0 }
+
+// set gives fd a value as it was read.
+func (o option) set(fd int, v []byte) {
+	n := 0
+	if len(v) == 4 {
+		n = int(int32(order.Uint32(v)))
+	}
+	switch o {
+	case option{unix.SOL_SOCKET, unix.SO_SNDBUF}:
+		setBuffer(fd, o.name, unix.SO_SNDBUFFORCE, n)
+		return
+	case option{unix.SOL_SOCKET, unix.SO_RCVBUF}:
+		setBuffer(fd, o.name, unix.SO_RCVBUFFORCE, n)
+		return
+	case option{unix.IPPROTO_TCP, unix.TCP_MAXSEG}:
+		if n == 536 { // what is read where none is set (TCP_MSS_DEFAULT)
+			v = make([]byte, 4)
+		}
+	case option{unix.IPPROTO_TCP, unix.TCP_WINDOW_CLAMP}:
+		if n == 0 { // which a socket that listens refuses: as good as none
+			v = order.AppendUint32(nil, 1<<30)
+		}
+	}
+	setOption(fd, o, v)
 }
 
-func standingOf(fd int) (s standing, err error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return s, os.NewSyscallError("fstat", err)
+// setBuffer: what is read is the double of what was asked for (socket(7)).
+func setBuffer(fd, name, force, size int) {
+	unix.SetsockoptInt(fd, unix.SOL_SOCKET, name, size/2)
+	if got, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, name); err == nil && got < size {
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, force, size/2)
 	}
-	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
-	if err != nil {
-		return s, os.NewSyscallError("fcntl(F_GETFL)", err)
-	}
-	s = standing{settings: readSettings(fd, twinOptions), uid: st.Uid, gid: st.Gid, async: flags&unix.O_ASYNC != 0}
-	unix.Syscall(unix.SYS_FCNTL, uintptr(fd), unix.F_GETOWN_EX, uintptr(unsafe.Pointer(&s.owner)))
-	s.signal, _ = unix.FcntlInt(uintptr(fd), unix.F_GETSIG, 0)
-	return s, nil
 }
 
-// give gives all of that to another socket, as far as hupt may.
-func (s standing) give(fd int) {
-	s.settings.apply(fd, twinOptions)
-	var st unix.Stat_t
-	if unix.Fstat(fd, &st) == nil && (st.Uid != s.uid || st.Gid != s.gid) {
-		unix.Fchown(fd, int(s.uid), int(s.gid))
+func setOption(fd int, o option, v []byte) error {
+	var p unsafe.Pointer
+	if len(v) > 0 {
+		p = unsafe.Pointer(&v[0])
 	}
-	if s.owner.pid != 0 {
-		unix.Syscall(unix.SYS_FCNTL, uintptr(fd), unix.F_SETOWN_EX, uintptr(unsafe.Pointer(&s.owner)))
+	_, _, e := unix.Syscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(o.level), uintptr(o.name), uintptr(p), uintptr(len(v)), 0)
+	if e != 0 {
+		return e
 	}
-	if s.signal != 0 {
-		unix.FcntlInt(uintptr(fd), unix.F_SETSIG, s.signal)
-	}
-	if s.async {
-		unix.FcntlInt(uintptr(fd), unix.F_SETFL, unix.O_ASYNC)
-	}
+	return nil
 }
