@@ -55,9 +55,6 @@ func (t *Tracer) onBind(k *task, si syscallInfo) {
 		if o == nil {
 			return false
 		}
-		if datagram {
-			o.settings = settingsOf(k.proc.pid, fd)
-		}
 		t.handOver(k, inode, o)
 		return true
 	}
@@ -234,11 +231,22 @@ func (g *Generation) has(inode uint64) bool {
 // child may bind for its parent): it is swapped wherever the generation has it.
 func (t *Tracer) adopt(k *task, inode uint64, o *offer) error {
 	g := k.proc.gen
-	i, table, err := t.putAtCall(k, inode, o.held.FD)
+	table, err := t.tableOf(k, inode)
 	if err != nil {
 		return err
 	}
-	o.taken, o.held.adopted, o.held.last = true, true, time.Now()
+	w := t.makeWill(k, inode, table.Sockets)
+	if o.common {
+		w.drop()
+		w = nil
+	}
+	i, err := t.putAtCall(k, inode, table, o.held.FD)
+	if err != nil {
+		w.drop()
+		return err
+	}
+	o.dropWill()
+	o.taken, o.held.adopted, o.held.last, o.will = true, true, time.Now(), w
 	t.wantsFlag(k, o, slices.ContainsFunc(table.Sockets, func(s fdtable.FD) bool { return s.NonBlock }))
 	delete(g.listening, inode) // at a rename, it may have listened already
 	delete(g.waiting, inode)
@@ -260,6 +268,10 @@ func (t *Tracer) adopt(k *task, inode uint64, o *offer) error {
 	}
 	_, err = t.swap(g, map[uint64]int{inode: o.held.FD})
 	t.quiesceLate(g, o.held)
+	if g.settled {
+		t.fulfil(g)
+		t.fulfilInside(g)
+	}
 	t.wanted(o.held)
 	name := o.held.Name
 	if f := o.held.file; f != nil {
@@ -269,29 +281,33 @@ func (t *Tracer) adopt(k *task, inode uint64, o *offer) error {
 	return err
 }
 
+// tableOf is where the process of task k, which stands at a call, has socket inode. If
+// that can't be told, the call is made as it stands.
+func (t *Tracer) tableOf(k *task, inode uint64) (fdtable.Table, error) {
+	table, err := fdtable.Read(k.proc.pid, func(i uint64) bool { return i == inode })
+	if err != nil {
+		t.resume(k, 0)
+	}
+	return table, err
+}
+
 // putAtCall puts hupt's descriptor local in place of socket inode in the process of
 // task k, which stands at a call. If that fails, the call was ended as a bind whose
 // address is in use.
-func (t *Tracer) putAtCall(k *task, inode uint64, local int) (*injection, fdtable.Table, error) {
-	want := map[uint64]bool{inode: true}
-	table, err := fdtable.Read(k.proc.pid, func(i uint64) bool { return want[i] })
-	if err != nil {
-		t.resume(k, 0)
-		return nil, table, err
-	}
+func (t *Tracer) putAtCall(k *task, inode uint64, table fdtable.Table, local int) (*injection, error) {
 	i, err := t.injectAtCall(k)
 	if err == nil {
-		err = i.carryOut(fdtable.Plan(table, want), map[uint64]int{inode: local})
+		err = i.carryOut(fdtable.Plan(table, map[uint64]bool{inode: true}), map[uint64]int{inode: local})
 	}
 	if i == nil {
 		t.resume(k, 0) // the bind will say itself that the port is taken
-		return nil, table, err
+		return nil, err
 	}
 	if err != nil {
 		i.endAtCall(-int64(unix.EADDRINUSE))
-		return nil, table, err
+		return nil, err
 	}
-	return i, table, nil
+	return i, nil
 }
 
 // quiesceLate makes generations that are quiesced already let go of a socket that

@@ -91,7 +91,11 @@ func (t *Tracer) standInByRename(k *task, c pathCall, inode uint64) bool {
 func (h *Held) isFor(g *Generation) bool { return h.of == g && !h.kept && h.FD >= 0 }
 
 func (t *Tracer) standIn(k *task, inode uint64, d *dummy) error {
-	i, _, err := t.putAtCall(k, inode, d.fd)
+	table, err := t.tableOf(k, inode)
+	if err != nil {
+		return err
+	}
+	i, err := t.putAtCall(k, inode, table, d.fd)
 	if err != nil {
 		return err
 	}

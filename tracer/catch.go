@@ -111,6 +111,7 @@ func (g *Generation) offer(h *Held) *offer {
 		gone := o.held.FD < 0 && o.held.Name == h.Name
 		if gone {
 			o.letGo()
+			o.dropWill()
 		}
 		return gone
 	})

@@ -64,8 +64,8 @@ type offer struct {
 	// (see nonblock.go).
 	nonBlock, known bool
 	own             int // hupt's descriptor for as long as that can't be set; else 0
-	// settings is what that had set before its bind, if it takes datagrams.
-	settings settings
+	will            *will
+	common          bool // it is shared with processes of the same version, and so is all that is set
 	// wants is what the bind would have given the socket's file, and changed when
 	// that was last changed before.
 	wants   fileMode
@@ -94,7 +94,8 @@ type Held struct {
 	idle     bool        // the generation before had its time and never waited on it: a lock, say
 	deaf     bool        // it is a dummy's, and drops what comes to it
 	shared   bool        // of a datagram socket: it can't have a dummy
-	had      settings    // of a datagram socket: before the next generation got it
+	had      *had        // before the next generation set anything
+	device   []byte      // of a datagram socket: that it is to be bound to once it has no dummy; nil: as it is
 	last     time.Time   // when a program last adopted it, or listened on it
 	kept     bool        // it is for whatever comes after the generation that serves, however that ends
 	refused  bool        // somebody was not given it, which was told

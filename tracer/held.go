@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"math"
 	"os"
 	"slices"
 	"time"
@@ -210,41 +209,6 @@ func holdLocal(local int, inode uint64) (*Held, error) {
 		return nil, os.NewSyscallError("fcntl(F_GETFL)", err)
 	}
 	return &Held{FD: local, Inode: inode, Name: name, owner: st.Uid, nonBlock: flags&unix.O_NONBLOCK != 0}, nil
-}
-
-// Widen makes room in the queues of listening sockets on which nobody accepts
-// for a while: a program's backlog is for the moments between two of its calls.
-// The next generation's listen() sets its own; Mend gives the old one back.
-func (t *Tracer) Widen(held []*Held) {
-	t.Do(func() {
-		for _, h := range held {
-			listens, err := unix.GetsockoptInt(h.FD, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
-			if err == nil && listens != 0 && unix.Listen(h.FD, math.MaxUint16) == nil {
-				h.widened = true
-			}
-		}
-	})
-}
-
-// Mend undoes what a failed generation did to sockets that it shared with the
-// one that serves on: O_NONBLOCK sits on the file that both have, and a
-// shutdown() of a listener, as many servers do on their way out, closes the
-// port for both. A new listen() opens it again: the bind has lasted.
-func (t *Tracer) Mend(held []*Held) {
-	t.Do(func() {
-		for _, h := range held {
-			if h.FD < 0 {
-				continue
-			}
-			unix.SetNonblock(h.FD, h.nonBlock)
-			h.had.apply(h.FD, datagramOptions)
-			listens, err := unix.GetsockoptInt(h.FD, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
-			if err == nil && !h.Name.Datagram() && (listens == 0 || h.widened) {
-				unix.Listen(h.FD, h.backlog)
-				h.widened = false
-			}
-		}
-	})
 }
 
 // sortHeld orders by the age of the sockets: inodes of sockets count upwards,

@@ -130,6 +130,7 @@ func (t *Tracer) flagsLater() {
 	for _, g := range t.generations {
 		if len(g.procs) == 0 {
 			g.letFlags()
+			g.dropWills()
 		}
 		if g.quiesced || !g.settled || !g.watching || !g.differs() {
 			continue

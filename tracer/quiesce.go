@@ -98,6 +98,9 @@ func (t *Tracer) Resume(g *Generation, held []*Held) (left []int, err error) {
 		}
 		left, err = t.swap(g, swap)
 		if err == nil && len(left) == 0 {
+			for _, h := range held {
+				t.giveBackInside(h)
+			}
 			t.closeDummies(g)
 		}
 	})
@@ -110,6 +113,7 @@ func (t *Tracer) Resume(g *Generation, held []*Held) (left []int, err error) {
 func (t *Tracer) Settle(g *Generation) {
 	t.Do(func() {
 		g.settled = true
+		t.fulfil(g)
 		t.setFlags(g)
 		t.release(g)
 		if g.differs() { // from what others have that serve beside it
@@ -121,13 +125,8 @@ func (t *Tracer) Settle(g *Generation) {
 			t.unwatch(g)
 		}
 		maps.DeleteFunc(g.gathers, func(_ uint64, waited bool) bool { return !waited })
-		for _, o := range g.offers {
-			if o.taken && o.settings != nil && o.held.FD >= 0 {
-				o.held.had = readSettings(o.held.FD, datagramOptions)
-				o.settings.apply(o.held.FD, datagramOptions)
-			}
-		}
 		g.settleModes()
+		t.fulfilInside(g)
 		t.nudge(g)
 	})
 }

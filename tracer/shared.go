@@ -67,6 +67,7 @@ func (t *Tracer) shareSocket(k *task, si syscallInfo, inode uint64, want Name) b
 		h.file.removed = nil
 	}
 	o := g.offer(h)
+	o.common = true
 	if !g.settled {
 		o.keep() // till then its flag may be of interest, and h is closed here
 	}

@@ -221,6 +221,10 @@ func (t *Tracer) unshare(h *Held) {
 			delete(t.lent, m.Inode)
 		}
 	}
+	if h.device != nil {
+		settings{toDevice: h.device}.apply(h.FD, []option{toDevice})
+		h.device = nil
+	}
 }
 
 // Bound is the inodes of the internet sockets that the program bound; of
@@ -273,17 +277,6 @@ func (t *Tracer) onBindDatagram(k *task, fd int, inode uint64, at Name) {
 		t.watch(g)
 		t.tell(Note{Kind: NoteProgress, Generation: g, Progress: g.progress()})
 	}
-}
-
-// settingsOf is the options of a datagram socket that is about to be replaced
-// by a held one.
-func settingsOf(pid, fd int) settings {
-	local, err := takeFD(pid, fd)
-	if err != nil {
-		return nil
-	}
-	defer closeDuplicate(local)
-	return readSettings(local, datagramOptions)
 }
 
 // joinsMulticast: task k is about to set a socket option. If it joins a

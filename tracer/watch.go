@@ -34,6 +34,9 @@ func (t *Tracer) onListen(k *task, si syscallInfo) {
 		}
 		if o := t.offerFor(k, fd, at); o != nil {
 			t.handOver(k, inode, o)
+			if w := o.will; w != nil {
+				w.later = &listening{pid: k.proc.pid, backlog: int(int32(si.Args[1]))}
+			}
 			return
 		}
 		t.portZero[inode] = true
@@ -58,6 +61,9 @@ func (t *Tracer) onListen(k *task, si syscallInfo) {
 			return
 		}
 		t.joins(k, fd, inode, Name{})
+	}
+	if ok && t.listensLater(k, inode, int(int32(si.Args[1]))) {
+		return
 	}
 	t.watchResult(k, "listen")
 	if ok {
@@ -94,6 +100,7 @@ func (t *Tracer) inherit(g *Generation) {
 			if inode == o.held.Inode && !o.taken {
 				o.taken, o.held.adopted = true, true
 				g.inherited[inode] = true
+				o.held.remember(o.held.FD)
 			}
 		}
 	}
@@ -110,6 +117,7 @@ func (t *Tracer) unwatch(g *Generation) {
 		return
 	}
 	g.watching = false
+	g.rememberTaken()
 	for _, p := range g.procs {
 		for _, k := range p.tasks {
 			interrupt(k.tid)
@@ -124,7 +132,10 @@ func (t *Tracer) watchEntry(k *task, si syscallInfo) (stays bool) {
 	if !g.watching {
 		return false
 	}
-	if int(si.Nr) == unix.SYS_SHUTDOWN {
+	if t.toOwn(k, si) || t.listenFirst(k, si) {
+		return true
+	}
+	if nr := int(si.Nr); nr == unix.SYS_SHUTDOWN || nr == unix.SYS_CONNECT && k.disconnects(si.Args) {
 		t.sparePort(k, int(int32(si.Args[0])))
 		return false
 	}
@@ -176,7 +187,7 @@ const (
 
 // sparePort keeps a new generation that gives up from closing the port of the
 // one that serves: shutdown() of a listener acts on the socket, not on the
-// descriptor. It is not made, and gives 0.
+// descriptor, and so does connect() to AF_UNSPEC. It is not made, and gives 0.
 func (t *Tracer) sparePort(k *task, fd int) {
 	inode, ok := fdtable.SocketInode(k.tid, fd)
 	if !ok || !slices.ContainsFunc(k.proc.gen.offers, func(o *offer) bool { return o.taken && o.held.Inode == inode }) {
