@@ -54,7 +54,9 @@ func (t *Tracer) launch(number int, spec stage2.Spec, held []*Held, notes *notes
 	t.Do(func() {
 		g.offers = slices.DeleteFunc(g.offers, func(o *offer) bool { return o.held.FD < 0 })
 		for _, o := range g.offers {
-			o.held.had = nil
+			if o.held.kept { // another one had it since
+				o.held.had = nil
+			}
 			if o.held.file != nil {
 				t.fileFor(o.held) // it may have been renamed since it was taken
 			}

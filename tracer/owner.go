@@ -90,6 +90,23 @@ func (i *injection) own(num, local, flags int, want owner) error {
 	return nil
 }
 
+// silence keeps signals from a generation that was quiesced on the held sockets: what comes
+// in is not for it, and not for a program that its process is to execute, which may not be
+// ready for them. Mend gives them back.
+func (t *Tracer) silence(g *Generation, held []*Held) {
+	for _, h := range held {
+		if h.FD < 0 || g.dummies[h.Inode] == nil {
+			continue
+		}
+		k := t.tasks[int(ownerOf(h.FD).pid)]
+		if k == nil || k.proc.gen != g { // nobody's, or another one's who serves on it, too
+			continue
+		}
+		h.remember(h.FD)
+		t.own(h.Inode, h.FD, owner{}, nil)
+	}
+}
+
 // raise sends the process the signal that something waits at its descriptor.
 func (i *injection) raise(signal, num int) {
 	const pollIn, kernel, band = 1, 0x80, unix.POLLIN | pollRDNorm // POLL_IN and SI_KERNEL, sigaction(2)

@@ -31,6 +31,7 @@ func (t *Tracer) Quiesce(g *Generation, held []*Held, goes bool) (left []int, er
 		if left, err = t.quiesce(g, held); err == nil {
 			t.release(g)
 			t.flagsLater()
+			t.silence(g, held)
 		}
 	})
 	return left, err
