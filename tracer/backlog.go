@@ -12,7 +12,8 @@ import (
 // a Unix socket, as SO_PEERCRED tells its clients: so it is made when its generation
 // serves, by the process that wanted it.
 type listening struct {
-	pid, backlog int // backlog -1: as it is
+	pid, backlog int
+	same         bool // the backlog is to stay as it is
 }
 
 func isListening(fd int) bool {
@@ -38,7 +39,7 @@ func (t *Tracer) listenNow(g *Generation, o *offer) {
 	later, fd, h := o.will.later, o.fd(), o.held
 	o.will.later = nil
 	backlog := later.backlog
-	if backlog < 0 && h.Name.Family == unix.AF_UNIX && backlog == -1 {
+	if later.same {
 		backlog = h.backlog
 	}
 	if h.Name.Family != unix.AF_UNIX {
@@ -136,6 +137,9 @@ func (t *Tracer) listenFirst(k *task, si syscallInfo) bool {
 		}
 		o.held.remember(o.fd())
 		backlog := o.will.later.backlog
+		if o.will.later.same {
+			backlog = o.held.backlog
+		}
 		if _, e := i.call("listen", unix.SYS_LISTEN, uint64(num), uint64(backlog)); e == nil {
 			o.will.later, o.held.widened = nil, true
 		}

@@ -56,7 +56,7 @@ func (t *Tracer) makeWill(k *task, inode uint64, sockets []fdtable.FD) *will {
 		w := &will{fd: fd, bpf: -1, by: k.proc.pid}
 		if cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil && isListening(fd) {
 			// It listened under another name before (see adoptByRename).
-			w.later = &listening{pid: int(cred.Pid), backlog: -1}
+			w.later = &listening{pid: int(cred.Pid), same: true}
 		}
 		return w
 	}
