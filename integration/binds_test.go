@@ -35,6 +35,13 @@ func TestOddBinds(t *testing.T) {
 			i := start(s, flags...)
 			for n := 0; n <= 2; n++ {
 				version := fmt.Sprintf("v%d", n)
+				if n == 2 { // after a rollback, or a recovery
+					s.deployBad("dies:100")
+					if out, code := i.hupt("restart"); code != 1 {
+						t.Errorf("exit code %d: %s", code, out)
+					}
+					s.awaitAnswer()
+				}
 				if n > 0 {
 					s.deploy(version)
 					i.restart()
@@ -47,5 +54,35 @@ func TestOddBinds(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestForgottenFamily: a server that forgets the family of its address, which the kernel takes for
+// AF_INET, is handed over as any other.
+func TestForgottenFamily(t *testing.T) {
+	t.Parallel()
+	v := c("c-binds", "binds", "model=unspec")
+	v.tag, v.check = bodyTag, checkBody
+	s := newSite(t, v)
+	s.host = "0.0.0.0"
+	i := start(s)
+	run := begin(t, paced(s))
+	for n := 1; n <= 3; n++ {
+		version := fmt.Sprintf("v%d", n)
+		if n == 2 {
+			s.deployBad("dies:100")
+			if out, code := i.hupt("restart"); code != 1 {
+				t.Errorf("exit code %d: %s", code, out)
+			}
+		}
+		s.deploy(version)
+		i.restart()
+		if who := s.awaitAnswer(); who.version != version {
+			t.Errorf("%s serves, not %s", who.version, version)
+		}
+	}
+	noneFailed(t, "a server that forgets the family", run.Stop())
+	if g := i.serving(); len(g.Sockets) != 1 || !g.Sockets[0].Adopted {
+		t.Errorf("%+v", g.Sockets)
 	}
 }
