@@ -111,7 +111,9 @@ func TestSettings(t *testing.T) {
 				for n, version := range []string{"plain-0", "sets-1", "plain-2", "plain-3", "sets-4", "sets-5"} {
 					if n > 0 {
 						s.deploy(version)
-						i.restart("--wait-drained") // till then a datagram socket has SO_REUSEPORT
+						i.restart("--wait-drained")
+						// Till then a datagram socket has SO_REUSEPORT, and is not bound to a device.
+						await(t, "the one before has gone", func() bool { return len(i.status().Generations) == 1 })
 					}
 					before, then := bareSettings(t, kind, version)
 					sameSettings(t, version, s.settings(version), then)

@@ -9,10 +9,16 @@ import (
 // Options that x/sys has no name for (asm-generic/socket.h, linux/in6.h,
 // linux/tcp.h).
 const (
+	soToDevice    = 62 // SO_BINDTOIFINDEX
+	soNewTime     = 63 // SO_TIMESTAMP_NEW, the first of five
+	soPreferBusy  = 69
+	soBusyBudget  = 70
 	soBufLock     = 72
+	soTxRehash    = 74
 	soRcvMark     = 75
 	soPassPidFD   = 76
 	soRcvPriority = 82
+	soPassRights  = 83
 	tcpTxDelay    = 37
 	ipv6FlowInfo  = 33 // IPV6_FLOWINFO_SEND
 )
@@ -30,6 +36,11 @@ var sharedOptions = slices.Concat(datagramOptions, []option{
 	{unix.SOL_SOCKET, unix.SO_PASSCRED},
 	{unix.SOL_SOCKET, unix.SO_PASSSEC},
 	{unix.SOL_SOCKET, soPassPidFD},
+	{unix.SOL_SOCKET, soPassRights},
+	{unix.SOL_SOCKET, unix.SO_DEBUG},
+	{unix.SOL_SOCKET, unix.SO_TXTIME},
+	{unix.SOL_SOCKET, soPreferBusy},
+	{unix.SOL_SOCKET, soBusyBudget},
 	{unix.SOL_SOCKET, unix.SO_RCVLOWAT},
 	{unix.SOL_SOCKET, unix.SO_BINDTODEVICE},
 	{unix.SOL_SOCKET, unix.SO_MARK},
@@ -103,6 +114,18 @@ var isShared = func() map[option]bool {
 	return m
 }()
 
+// alsoSet are further names of what sharedOptions reads.
+var alsoSet = map[option]bool{
+	{unix.SOL_SOCKET, unix.SO_SNDBUFFORCE}: true,
+	{unix.SOL_SOCKET, unix.SO_RCVBUFFORCE}: true,
+	{unix.SOL_SOCKET, soToDevice}:          true,
+	{unix.SOL_SOCKET, soNewTime}:           true, // SO_TIMESTAMP_NEW
+	{unix.SOL_SOCKET, soNewTime + 1}:       true, // SO_TIMESTAMPNS_NEW
+	{unix.SOL_SOCKET, soNewTime + 2}:       true, // SO_TIMESTAMPING_NEW
+	{unix.SOL_SOCKET, soNewTime + 3}:       true, // SO_RCVTIMEO_NEW
+	{unix.SOL_SOCKET, soNewTime + 4}:       true, // SO_SNDTIMEO_NEW
+}
+
 // undoneBy says which call on multicast groups takes another one back. They can't
 // be read from a socket.
 var undoneBy = map[option]int{
@@ -116,6 +139,10 @@ var undoneBy = map[option]int{
 	{unix.IPPROTO_IP, mcastLeaveGroup}:                mcastJoinGroup,
 	{unix.IPPROTO_IP, mcastJoinSource}:                mcastLeaveSource,
 	{unix.IPPROTO_IP, mcastLeaveSource}:               mcastJoinSource,
+	{unix.IPPROTO_IP, mcastBlock}:                     mcastUnblock,
+	{unix.IPPROTO_IP, mcastUnblock}:                   mcastBlock,
+	{unix.IPPROTO_IPV6, mcastBlock}:                   mcastUnblock,
+	{unix.IPPROTO_IPV6, mcastUnblock}:                 mcastBlock,
 	{unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP}:         unix.IPV6_LEAVE_GROUP,
 	{unix.IPPROTO_IPV6, unix.IPV6_LEAVE_GROUP}:        unix.IPV6_JOIN_GROUP,
 	{unix.IPPROTO_IPV6, mcastJoinGroup}:               mcastLeaveGroup,
@@ -127,15 +154,24 @@ var undoneBy = map[option]int{
 // The same for both levels (linux/in.h).
 const (
 	mcastJoinGroup   = 42
+	mcastBlock       = 43
+	mcastUnblock     = 44
 	mcastLeaveGroup  = 45
 	mcastJoinSource  = 46
 	mcastLeaveSource = 47
 )
 
 // replayed reports whether a setsockopt can only be made again: what it sets can't
-// be read.
+// be read, or is not what is read (SO_INCOMING_CPU is that of the last packet, too).
 func (o option) replayed() bool {
-	const md5, md5Ext = unix.TCP_MD5SIG, unix.TCP_MD5SIG_EXT
 	_, multicast := undoneBy[o]
-	return multicast || o == option{unix.IPPROTO_TCP, md5} || o == option{unix.IPPROTO_TCP, md5Ext}
+	return multicast || setOnly[o]
+}
+
+var setOnly = map[option]bool{
+	{unix.IPPROTO_TCP, unix.TCP_MD5SIG}:     true,
+	{unix.IPPROTO_TCP, unix.TCP_MD5SIG_EXT}: true,
+	{unix.SOL_SOCKET, unix.SO_INCOMING_CPU}: true,
+	{unix.SOL_SOCKET, soTxRehash}:           true,
+	{unix.IPPROTO_IP, unix.IP_MSFILTER}:     true,
 }

@@ -94,9 +94,9 @@ func onOwn(nr int, args [6]uint64) bool {
 	o := option{request, int(uint32(args[2]))}
 	switch nr {
 	case unix.SYS_SETSOCKOPT:
-		return isShared[o] || o.replayed() || ofFilter[o] || o == reusePort
+		return isShared[o] || alsoSet[o] || o.replayed() || ofFilter[o] || o == reusePort
 	case unix.SYS_GETSOCKOPT:
-		return isShared[o] || ofFilter[o] || o == reusePort
+		return isShared[o] || alsoSet[o] || ofFilter[o] || o == reusePort
 	case unix.SYS_FCNTL:
 		switch request {
 		case unix.F_SETFL, unix.F_GETFL, unix.F_SETOWN, unix.F_GETOWN, unix.F_SETOWN_EX, unix.F_GETOWN_EX,

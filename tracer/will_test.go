@@ -88,6 +88,8 @@ func TestOnOwn(t *testing.T) {
 	}{
 		{unix.SYS_SETSOCKOPT, unix.SOL_SOCKET, unix.SO_RCVTIMEO, true},
 		{unix.SYS_GETSOCKOPT, unix.SOL_SOCKET, unix.SO_RCVTIMEO, true},
+		{unix.SYS_SETSOCKOPT, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, true},
+		{unix.SYS_SETSOCKOPT, unix.SOL_SOCKET, unix.SO_SNDTIMEO_NEW, true},
 		{unix.SYS_SETSOCKOPT, unix.SOL_SOCKET, unix.SO_ATTACH_BPF, true},
 		{unix.SYS_SETSOCKOPT, unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, true},
 		{unix.SYS_SETSOCKOPT, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, false},

@@ -56,6 +56,9 @@ static void set(int fd, int when) {
 		setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter);
 		setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
 		setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", 3);
+		int large = 600000; /* root's may be larger than others' */
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &large, sizeof large);
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &large, sizeof large);
 		fcntl(fd, F_SETOWN, getpid());
 		fcntl(fd, F_SETSIG, SIGRTMIN);
 		if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_ASYNC) < 0) die("F_SETFL");
