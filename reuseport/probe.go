@@ -22,7 +22,8 @@ type probe struct {
 
 func newProbe(g Group) (*probe, error) {
 	p := &probe{group: g, fd: -1}
-	to := g.Address.Addr()
+	// A socket of IPv6 that is bound to an address of IPv4 is reached by IPv4.
+	to := g.Address.Addr().Unmap()
 	switch to {
 	case netip.IPv4Unspecified():
 		to = netip.AddrFrom4([4]byte{127, 0, 0, 1})

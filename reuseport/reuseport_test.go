@@ -138,6 +138,8 @@ var kinds = []struct {
 	{"udp4", "127.0.0.1:0", unix.SOCK_DGRAM},
 	{"udp6", "[::1]:0", unix.SOCK_DGRAM},
 	{"udp6 any", "[::]:0", unix.SOCK_DGRAM},
+	{"tcp4 on a socket of IPv6", "[::ffff:127.0.0.1]:0", unix.SOCK_STREAM},
+	{"udp4 on a socket of IPv6", "[::ffff:127.0.0.1]:0", unix.SOCK_DGRAM},
 }
 
 // TestSteer: what was closed and opened before does not matter, those that are
