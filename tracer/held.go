@@ -91,16 +91,16 @@ func (t *Tracer) snapshot(g *Generation, have []*Held, keep bool) (held []*Held,
 						}
 						continue
 					}
+					h.backlog = unix.SOMAXCONN // the kernel takes what it allows
+					if s, ok := listener[inode]; ok {
+						h.backlog, h.Name.File = s.Backlog, s.File
+					}
 					if !room.take(h) || !t.canBeAskedFor(h) {
 						seen[inode] = true
 						h.close()
 						continue
 					}
 					h.of, h.PortZero = g, t.portZero[inode]
-					h.backlog = unix.SOMAXCONN // the kernel takes what it allows
-					if s, ok := listener[inode]; ok {
-						h.backlog, h.Name.File = s.Backlog, s.File
-					}
 				}
 				if h.file != nil && byInode[inode] == h {
 					t.fileFor(h) // it may have been renamed since
