@@ -139,6 +139,17 @@ func (t *Tracer) flagsLater() {
 			g.letFlags()
 			t.release(g)
 			t.unwatch(g)
+			g.forgetFlags()
+		}
+	}
+}
+
+// forgetFlags is for a generation that serves, whose fcntl(2) nobody sees any more:
+// what it asked for it has, and what it sets from now on is its own.
+func (g *Generation) forgetFlags() {
+	for _, o := range g.offers {
+		if !o.differs() {
+			o.known = false
 		}
 	}
 }
@@ -257,7 +268,10 @@ func (t *Tracer) setsFlag(k *task, si syscallInfo) {
 
 func (t *Tracer) wantsFlag(k *task, o *offer, nonBlock bool) {
 	o.nonBlock, o.known = nonBlock, true
-	t.setFlags(k.proc.gen)
+	g := k.proc.gen
+	if t.setFlags(g); g.settled && !g.watching {
+		g.forgetFlags()
+	}
 }
 
 // skip lets the call at whose entry a task stands return v without being made.

@@ -124,6 +124,7 @@ func (t *Tracer) Settle(g *Generation) {
 		} else {
 			g.letFlags()
 			t.unwatch(g)
+			g.forgetFlags()
 		}
 		maps.DeleteFunc(g.gathers, func(_ uint64, waited bool) bool { return !waited })
 		g.settleModes()
