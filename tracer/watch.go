@@ -153,6 +153,9 @@ func (t *Tracer) watchEntry(k *task, si syscallInfo) (stays bool) {
 	}
 	seen := false
 	for inode := range k.waitsOn(kind, si.Args) {
+		if o := g.takenOffer(inode); kind == waitAccept && o != nil && o.held.Name.Type == unix.SOCK_DGRAM {
+			continue // it fails
+		}
 		if kind == waitAccept || kind == waitReceive {
 			stays = t.holdAccept(k, inode)
 		}
