@@ -13,15 +13,21 @@ func (t *Tracer) onBindPath(k *task, si syscallInfo, inode uint64, want Name) {
 		t.resume(k, 0)
 		return
 	}
-	defer closeDuplicate(local)
 	kind, err := kindOf(local)
 	at, lookErr := lookUp(k.tid, unix.AT_FDCWD, want.Path)
-	if err != nil || lookErr != nil || kind.Family != unix.AF_UNIX || !isFree(local) {
+	adoptable := err == nil && lookErr == nil && kind.Family == unix.AF_UNIX && isFree(local)
+	var asked fileMode
+	if adoptable {
+		asked = bindMode(k.tid, local, at)
+	}
+	// Before the task goes on: what it closes is to be closed, and gone from its
+	// epoll sets.
+	closeDuplicate(local)
+	if !adoptable {
 		t.watchResult(k, "bind "+want.Text())
 		t.resume(k, 0) // the kernel will say why not
 		return
 	}
-	asked := bindMode(k.tid, local, at)
 	take := func(o *offer) bool {
 		if o == nil {
 			return false
