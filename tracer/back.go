@@ -44,13 +44,22 @@ func (t *Tracer) hasBackAt(k *task, fd int, inode uint64, at lookup, kind Name) 
 func (t *Tracer) back(k *task, fd int, inode uint64, match func(*Held) bool) bool {
 	g := k.proc.gen
 	for _, h := range t.held {
-		if !h.isFor(g) || !match(h) || !t.mayShare(k, fd, h) {
+		// A path stays when its socket is closed: unless the generation took it away, a
+		// bind to it fails.
+		if !h.isFor(g) || !match(h) || h.file != nil && h.file.removed != g || !t.mayShare(k, fd, h) {
 			continue
+		}
+		d := g.dummies[h.Inode]
+		switch {
+		case !g.quiesced:
+			d = nil
+		case d != nil && g.has(d.inode) && !(shares(d.fd) && k.shares(fd)):
+			return false // it has not closed it: the kernel says that the address is in use
 		}
 		if h.file != nil {
 			h.file.removed = nil
 		}
-		if d := g.dummies[h.Inode]; d != nil && g.quiesced { // of a group, any will do
+		if d != nil { // of a group, any will do
 			if err := t.standIn(k, inode, d); err != nil && !gone(err) {
 				t.tell(Note{Kind: NoteFailedCall, Generation: g, PID: k.proc.pid,
 					Text: fmt.Sprintf("bind %s, which is another generation's by now: %v", h.Name, err)})
@@ -66,6 +75,16 @@ func (t *Tracer) back(k *task, fd int, inode uint64, match func(*Held) bool) boo
 		return true
 	}
 	return false
+}
+
+// shares reports whether task k's descriptor fd is to be one of an SO_REUSEPORT group.
+func (k *task) shares(fd int) bool {
+	local, err := k.takeFD(fd)
+	if err != nil {
+		return false
+	}
+	defer closeDuplicate(local)
+	return shares(local)
 }
 
 // standInByRename is for a bind to a temporary name and a rename of that over the path
