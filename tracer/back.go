@@ -46,7 +46,7 @@ func (t *Tracer) back(k *task, fd int, inode uint64, match func(*Held) bool) boo
 	for _, h := range t.held {
 		// A path stays when its socket is closed: unless the generation took it away, a
 		// bind to it fails.
-		if !h.isFor(g) || !match(h) || h.file != nil && h.file.removed != g || !t.mayShare(k, fd, h) {
+		if !h.isFor(g) || !match(h) || h.file != nil && h.file.freed != g || !t.mayShare(k, fd, h) {
 			continue
 		}
 		d := g.dummies[h.Inode]
@@ -57,7 +57,7 @@ func (t *Tracer) back(k *task, fd int, inode uint64, match func(*Held) bool) boo
 			return false // it has not closed it: the kernel says that the address is in use
 		}
 		if h.file != nil {
-			h.file.removed = nil
+			h.file.removed, h.file.freed = nil, nil
 		}
 		if d != nil { // of a group, any will do
 			if err := t.standIn(k, inode, d); err != nil && !gone(err) {

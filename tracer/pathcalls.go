@@ -51,6 +51,7 @@ func (t *Tracer) dropPath(k *task, c pathCall) bool {
 		if !ok || !k.mayRemove(f.lookup) || c.rename && !k.mayPut(c.to) {
 			return false
 		}
+		f.freed = g
 		if !g.quiesced || !t.othersHave(g, inode) {
 			f.remove(g, by)
 		}

@@ -24,6 +24,8 @@ type socketFile struct {
 	// removed is the generation that unlinked it, or moved it away, and was told
 	// that it had: others still needed it. nil: none did.
 	removed *Generation
+	// freed is the generation that was told so last: its own bind there does not fail.
+	freed *Generation
 	by      credentials // of who did
 	// replaced: another socket was bound there since. The number of its file may
 	// be that of the new one.
