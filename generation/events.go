@@ -13,6 +13,7 @@ type (
 		N            int           // the next one: see Machine.Next
 		ReadyTimeout time.Duration // 0: the policy's
 		Mode         Mode
+		Addresses    Addresses
 	}
 	// Prepared: whatever can be known to be wrong with N before anything is
 	// touched was looked for, and was not found; if the serving generation is
@@ -20,8 +21,9 @@ type (
 	Prepared struct{ N int }
 	// ReviveDue: the pause of ReviveAfter is over, and generation N is to serve.
 	ReviveDue struct{ N int }
-	// Launched: N executes its program, and may adopt Offered held sockets.
-	Launched struct{ N, Offered int }
+	// Launched: N executes its program, and may adopt Offered held sockets, which
+	// have so many Addresses.
+	Launched struct{ N, Offered, Addresses int }
 	// LaunchFailed: it does not, and no process of it is left. It answers
 	// Prepare, too.
 	LaunchFailed struct {
@@ -30,7 +32,7 @@ type (
 	}
 	// Executed answers Execute: the process of generation Old is N's now, which
 	// may adopt Offered held sockets.
-	Executed struct{ N, Old, Offered int }
+	Executed struct{ N, Old, Offered, Addresses int }
 	// ExecuteFailed: it is not. What is left of the old generation is as it was.
 	ExecuteFailed struct {
 		N      int

@@ -107,8 +107,12 @@ func (s *step) expired(g *Gen, t Timer) {
 		}
 	case SettleTimer:
 		switch {
-		case g.Phase == Starting && s.isNew(g) && g.Progress.enough(s.policy.BlindReady):
-			s.doesAccept(g)
+		case g.Phase == Starting && s.isNew(g) && s.enough(g):
+			if s.keeps(g) {
+				s.doesAccept(g)
+			} else {
+				s.tellMoved(g)
+			}
 		case g.Phase == Serving && !g.settled:
 			s.settle(g)
 		}

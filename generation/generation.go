@@ -75,6 +75,10 @@ const (
 // Progress is how far a starting generation is.
 type Progress struct {
 	Offered, Adopted, Listening, Waiting int
+
+	Addresses int    // of the version before, by which it served
+	Kept      int    // of these, taken over
+	LetGo     string // the others, in words
 }
 
 // Gen is what is known of one generation.
@@ -108,6 +112,7 @@ type Gen struct {
 	drained    bool
 	counted    bool   // Left is known
 	settled    bool   // Settled was said
+	moved      bool   // it was told of that it listens elsewhere
 	orphans    bool   // its main process failed, or its descendants had their time to listen
 	lastFailed string // the last call of it that was seen to fail
 }
@@ -147,7 +152,11 @@ type restart struct {
 	stage   stage // if the old one is to go first
 	began   time.Time
 	timeout time.Duration
-	reason  string // why it failed, while the old generation is being resumed
+
+	addresses Addresses
+	listened  bool // the old one did, on whatever
+
+	reason string // why it failed, while the old generation is being resumed
 	// inherits: it took a recovery over. Nothing serves, and what is held is for it.
 	inherits bool
 }

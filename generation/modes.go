@@ -101,7 +101,7 @@ func (s *step) executed(e Executed) {
 		s.serving = e.N // its end is the instance's
 	}
 	s.with(e.N, func(g *Gen) {
-		g.Progress.Offered = e.Offered
+		g.Progress.Offered, g.Progress.Addresses = e.Offered, e.Addresses
 		s.launched(g)
 	})
 }

@@ -202,10 +202,10 @@ func TestBusyInModes(t *testing.T) {
 		{Prepared{2}, "generation 2 is waiting for the one before it to end", "restarting"},
 		{Quiesced{1}, "generation 2 is waiting for the one before it to end", "restarting"},
 		{Counted{N: 1, Left: 0}, "generation 2 is being executed", "restarting"},
-		{Executed{2, 1, 1}, "generation 2 is starting", "restarting"},
+		{Executed{N: 2, Old: 1, Offered: 1}, "generation 2 is starting", "restarting"},
 		{Exited{N: 2, Main: true, Last: true}, "", "restarting"},
-		{Launched{3, 1}, "", "restarting"},
-		{Progressed{3, Progress{1, 1, 1, 1}}, "generation 3 is on probation", "restarting"},
+		{Launched{N: 3, Offered: 1}, "", "restarting"},
+		{Progressed{3, Progress{Offered: 1, Adopted: 1, Listening: 1, Waiting: 1}}, "generation 3 is on probation", "restarting"},
 		{Exited{N: 3, Main: true, Last: true}, "", "recovering"},
 		{StopWanted{Signal: 15}, "", "stopping"},
 	} {

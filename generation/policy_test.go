@@ -58,7 +58,9 @@ func TestPolicy(t *testing.T) {
 	expired 2 settle        =>
 	progress 2 2/1/1/1      => timer settle 2 1s
 	expired 2 settle        => say ready 2, quiesce 1`,
-		"nothing is offered, and it listens on nothing": running + `
+		"nothing is offered, and it listens on nothing": `
+	restart 1               => launch 1
+	launched 1              => say starting 1
 	restart 2               => launch 2
 	launched 2 0            => say starting 2, timer ready 2 1m0s, timer settle 2 1s
 	expired 2 settle        => say ready 2, quiesce 1`,
@@ -165,7 +167,7 @@ func TestPolicy(t *testing.T) {
 	exit 1 main last 9      => say gone 1, forget 1
 	prepared 2              => launch 2
 	launched 2 0            => say starting 2, timer ready 2 1m0s, timer settle 2 1s
-	expired 2 settle        => say ready 2, settled 2, say serving 2, timer probation 2 500ms`,
+	progress 2 0/0/1/1      => say ready 2, settled 2, say serving 2, timer probation 2 500ms`,
 
 		// The old version goes.
 		"the old one dies while the new one starts": starting + `
@@ -361,14 +363,15 @@ func TestPolicyOtherwise(t *testing.T) {
 	expired 2 probation     => say confirmed 2, decided ok
 	restart 3               => launch 3
 	launched 3 1            => say starting 3, timer ready 3 1m0s, timer settle 3 1s
-	told 3                  => say ready 3, quiesce 2`},
+	told 3                  =>
+	progress 3 1/1/1/0      => timer settle 3 1s, say ready 3, quiesce 2`},
 		"it says the word before its launch was heard of": {Policy{Ready: ByWord}, `
 	restart 1               => launch 1
 	launched 1              => say starting 1
 	told 1                  => say serving 1
 	restart 2               => launch 2
 	told 2                  =>
-	launched 2 1            => say starting 2, timer ready 2 1m0s, timer settle 2 1s, say ready 2, quiesce 1`},
+	launched 2 0            => say starting 2, timer ready 2 1m0s, timer settle 2 1s, say ready 2, quiesce 1`},
 		"it never says the word": {Policy{Ready: ByWord}, running1 + `
 	expired 2 ready         => say stopping 2, signal 2 stop, timer kill 2 10s, say failed 2 (it was not ready after 0.00 s: nobody said that it is; generation 1 serves on), decided failed`},
 		"ready when it accepts and was found well": {Policy{Ready: ByBoth}, running1 + `

@@ -131,7 +131,7 @@ func (w *world) execute(g *popul) {
 	default:
 		g.launching, g.launched, g.procs, g.nextPID = false, true, []int{0}, 1
 		old.procs = nil
-		w.step(Executed{g.n, old.n, g.p.Offered})
+		w.step(Executed{g.n, old.n, g.p.Offered, g.p.Addresses})
 	}
 }
 
@@ -153,7 +153,7 @@ func (w *world) launch(g *popul) {
 		return
 	}
 	g.launched, g.procs, g.nextPID = true, []int{0}, 1
-	w.step(Launched{g.n, g.p.Offered})
+	w.step(Launched{g.n, g.p.Offered, g.p.Addresses})
 }
 
 func (w *world) quiesce(g *popul) {
@@ -192,6 +192,7 @@ func (w *world) progress(g *popul) {
 	case 0:
 		if p.Adopted < p.Offered {
 			p.Adopted++
+			p.Kept = min(p.Adopted, p.Addresses)
 		}
 	case 1, 2:
 		if p.Listening < p.Adopted || p.Listening == 0 {

@@ -24,9 +24,16 @@ func (s *step) why(g *Gen) string {
 func (s *step) notReady(g *Gen) string {
 	p := g.Progress
 	var what string
+	r := s.restart
 	switch {
+	case p.Listening == 0 && p.Offered == 0 && r != nil && r.number == g.Number && r.listened:
+		what = "it listens on nothing, and the version before does"
+	case !s.keeps(g) && p.Kept < p.Addresses && (g.told || p.Listening > 0 && p.Waiting >= p.Listening):
+		what = s.lacks(g)
 	case g.accepts || s.policy.Ready == ByWord:
-		if what = g.doubt; what == "" {
+		if what = g.doubt; what == "" && g.told {
+			what = "it was said to be, but has none of the sockets that it was to take over"
+		} else if what == "" {
 			what = "nobody said that it is"
 		}
 	case p.Listening == 0 && p.Offered == 0:

@@ -9,7 +9,7 @@ import (
 )
 
 // A script is lines of "event => action, action…", where progress is
-// offered/adopted/listening/waiting. "restart" is prepared at once, "begin" is
+// offered/adopted/listening/waiting@kept/addresses, of which the last two may be left out. "restart" is prepared at once, "begin" is
 // not. "wait 1s" moves the clock. ClearTimer is
 // left out: a timer that fires too late is an event that must do no harm.
 
@@ -85,12 +85,21 @@ func parseEvent(t *testing.T, f []string) Event {
 				e.Mode = m
 			}
 		}
+		switch {
+		case has("may-move"):
+			e.Addresses = MayMove
+		case has("keep"):
+			e.Addresses = KeepAddresses
+		}
 		return e
 	case "prepared":
 		return Prepared{n}
 	case "launched":
 		if len(f) == 2 {
 			return Launched{N: n}
+		}
+		if at := strings.Index(last, "@"); at > 0 { // offered@addresses
+			return Launched{N: n, Offered: number(last[:at]), Addresses: number(last[at+1:])}
 		}
 		return Launched{N: n, Offered: number(last)}
 	case "executed":
@@ -101,7 +110,7 @@ func parseEvent(t *testing.T, f []string) Event {
 		return LaunchFailed{n, strings.Join(f[2:], " ")}
 	case "progress":
 		var p Progress
-		if _, err := fmt.Sscanf(last, "%d/%d/%d/%d", &p.Offered, &p.Adopted, &p.Listening, &p.Waiting); err != nil {
+		if k, err := fmt.Sscanf(last, "%d/%d/%d/%d@%d/%d", &p.Offered, &p.Adopted, &p.Listening, &p.Waiting, &p.Kept, &p.Addresses); err != nil && k != 4 {
 			t.Fatal(err)
 		}
 		return Progressed{n, p}

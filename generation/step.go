@@ -24,7 +24,7 @@ func (m *Machine) Step(ev Event, now time.Time) []Action {
 		s.revive(e.N)
 	case Launched:
 		s.with(e.N, func(g *Gen) {
-			g.Progress.Offered = e.Offered
+			g.Progress.Offered, g.Progress.Addresses = e.Offered, e.Addresses
 			s.launched(g)
 		})
 	case LaunchFailed:
@@ -136,7 +136,8 @@ func (s *step) begin(e RestartWanted) {
 		if timeout <= 0 {
 			timeout = s.policy.ReadyTimeout
 		}
-		s.restart = &restart{number: e.N, old: s.serving, mode: e.Mode, stage: preparing, began: s.now, timeout: timeout}
+		s.restart = &restart{number: e.N, old: s.serving, mode: e.Mode, stage: preparing, began: s.now, timeout: timeout, addresses: e.Addresses}
+		s.with(s.serving, s.listens)
 	}
 	s.newGen(e.N)
 	s.do(Prepare{e.N, e.Mode})
@@ -218,6 +219,7 @@ func (s *step) progressed(g *Gen, p Progress) {
 	first := g.Progress.Listening == 0 && p.Listening > 0
 	same := g.Progress == p
 	g.Progress = p
+	s.listens(g)
 	switch {
 	case same: // what happened is of no interest, and puts nothing off
 	case g.Phase == Starting && !s.isNew(g): // being killed
@@ -226,6 +228,7 @@ func (s *step) progressed(g *Gen, p Progress) {
 	case g.Phase == Starting:
 		g.accepts = false // it listens on more, after it seemed to have settled
 		s.do(SetTimer{g.Number, SettleTimer, Settle})
+		s.mayBeReady(g) // somebody said so before it took over what it has to
 	case g.Phase != Serving || g.settled:
 	case p.complete():
 		s.settle(g)
@@ -281,7 +284,9 @@ func (s *step) mayBeReady(g *Gen) {
 	switch {
 	case !is || !g.runs:
 	case g.Phase == Starting && s.isNew(g):
-		s.ready(g)
+		if s.keeps(g) {
+			s.ready(g)
+		}
 	case g.Phase == Serving && g.first:
 		g.first = false
 		s.do(Report{Kind: "serving", N: g.Number, Since: g.Launched})

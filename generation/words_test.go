@@ -24,7 +24,7 @@ func TestBusyAndState(t *testing.T) {
 		{Progressed{1, Progress{Listening: 1, Waiting: 1}}, "", "running", 1},
 		{RestartWanted{N: 2}, "generation 2 is starting", "restarting", 1},
 		{Launched{N: 2, Offered: 1}, "generation 2 is starting", "restarting", 1},
-		{Progressed{2, Progress{1, 1, 1, 1}}, "generation 2 is taking over", "restarting", 1},
+		{Progressed{2, Progress{Offered: 1, Adopted: 1, Listening: 1, Waiting: 1}}, "generation 2 is taking over", "restarting", 1},
 		{Quiesced{1}, "generation 2 is on probation", "restarting", 2},
 		{Exited{N: 2, Main: true, Last: true}, "generation 2 is being rolled back", "restarting", 0},
 		{Resumed{1}, "", "running", 1},
@@ -53,9 +53,9 @@ func TestWhyNotReady(t *testing.T) {
 		{Progress{}, "it listens on nothing"},
 		{Progress{Offered: 1}, "it does not listen on the socket that it was to take over"},
 		{Progress{Offered: 3, Adopted: 1}, "it listens on none of the 3 sockets that it was to take over"},
-		{Progress{2, 1, 1, 0}, "it listens, but does not wait for connections"},
-		{Progress{2, 1, 1, 1}, "it took over 1 of the 2 sockets that it was to"},
-		{Progress{2, 2, 2, 1}, "it waits for connections on 1 of the 2 sockets that it listens on"},
+		{Progress{Offered: 2, Adopted: 1, Listening: 1, Waiting: 0}, "it listens, but does not wait for connections"},
+		{Progress{Offered: 2, Adopted: 1, Listening: 1, Waiting: 1}, "it took over 1 of the 2 sockets that it was to"},
+		{Progress{Offered: 2, Adopted: 2, Listening: 2, Waiting: 1}, "it waits for connections on 1 of the 2 sockets that it listens on"},
 	} {
 		s := &step{Machine: New(Policy{}), now: time.Time{}.Add(1234 * time.Millisecond)}
 		g := &Gen{Progress: c.p, lastFailed: "bind [::]:80: permission denied"}

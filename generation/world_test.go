@@ -19,9 +19,12 @@ type world struct {
 	log    []string
 
 	gens    map[int]*popul
-	late    []Event   // answers about generations that have gone
-	pending int       // the restart that is to be decided; 0: none
-	mode    Mode      // of that
+	late    []Event // answers about generations that have gone
+	pending int     // the restart that is to be decided; 0: none
+	mode    Mode    // of that
+
+	addresses Addresses // that it must take over
+
 	alone   bool      // what was launched last for a restart was launched alone
 	retry   time.Time // when the instance's timer runs out; zero: it does not run
 	held    int       // sockets of the last generation that gave way
@@ -75,7 +78,7 @@ func (w *world) fail(format string, args ...any) {
 func (w *world) restart() {
 	e := RestartWanted{N: w.m.Next()}
 	if e.N > 1 {
-		e.Mode = Mode(w.pick(3))
+		e.Mode, e.Addresses = Mode(w.pick(3)), Addresses(w.pick(3))
 		w.step2(e)
 		return
 	}
@@ -85,7 +88,7 @@ func (w *world) restart() {
 // step2 begins a restart; one that failed and is not decided yet is, first.
 func (w *world) step2(e RestartWanted) {
 	was := w.pending
-	w.mode = e.Mode
+	w.mode, w.addresses = e.Mode, e.Addresses
 	w.next = e.N
 	if was == 0 {
 		w.pending = e.N
@@ -235,6 +238,7 @@ func (w *world) offer(n int) {
 	}
 	if n > 1 {
 		w.gens[n].p.Offered = w.held
+		w.gens[n].p.Addresses = w.pick(w.held + 1)
 	}
 }
 
@@ -284,6 +288,9 @@ func (w *world) mayQuiesce(n int) {
 	if next != nil && w.policy.Ready != ByAccept && !next.word {
 		w.fail("quiesce of %d for %d, which nobody said is ready", n, w.pending)
 	}
+	if next != nil && !next.keeps(w.addresses, w.policy) {
+		w.fail("quiesce of %d for %d, which has too few of its addresses: %+v", n, w.pending, next.p)
+	}
 	if w.policy.Ready == ByWord {
 		return
 	}
@@ -295,6 +302,18 @@ func (w *world) mayQuiesce(n int) {
 	if !next.p.complete() && !next.p.enough(w.policy.BlindReady) && !blind {
 		w.fail("quiesce of %d for %d, which is not ready: %+v", n, w.pending, next.p)
 	}
+}
+
+// keeps reports whether a generation took over what it has to of the version before.
+func (g *popul) keeps(a Addresses, p Policy) bool {
+	switch a {
+	case MayMove:
+		return true
+	case KeepAddresses:
+		return g.p.Kept == g.p.Addresses
+	}
+	nothing := g.p.Listening+g.p.Adopted == 0 && g.p.Offered > 0 && !p.BlindReady
+	return !nothing && (g.p.Kept > 0 || g.p.Addresses == 0)
 }
 
 // mayEnd: the serving generation is never ended unless a stop was asked for.

@@ -241,7 +241,7 @@ func TestUnixElsewhere(t *testing.T) {
 	run := begin(t, slow)
 	await(t, "the request is in flight", func() bool { return i.serving().Connections == 1 })
 	s.deploy("elsewhere")
-	i.restart()
+	i.restart("--may-move")
 	if _, err := os.Stat(s.socket); err != nil {
 		t.Errorf("the path while the old version drains: %v", err)
 	}

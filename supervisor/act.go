@@ -94,6 +94,9 @@ func (s *Supervisor) report(r generation.Report) {
 	if e.Kind == EventFailed && r.N == 0 {
 		e.Source = FailedRevive // all others are about a generation
 	}
+	if e.Kind == EventConfirmed {
+		e.LetGo = s.notKept(r.N)
+	}
 	if r.Kind == string(EventReviving) {
 		e.After = r.After.Seconds()
 	} else if !r.Since.IsZero() {

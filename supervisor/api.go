@@ -74,6 +74,7 @@ type Event struct {
 	ExitCode    int       `json:"exit_code,omitempty"` // of EventStopped
 	Asked       bool      `json:"asked,omitempty"`     // of EventStopped: hupt was told to stop it
 	Reason      string    `json:"reason,omitempty"`
+	LetGo       []string  `json:"let_go,omitempty"` // of EventConfirmed: addresses of the version before that it did not take over
 	Source      string    `json:"source,omitempty"` // of EventOutput, and of an EventFailed without a generation
 	// LastCall is, of EventStopped, the last system call of the program that
 	// was seen to fail, if it never served: "bind 127.0.0.1:80: permission denied".
@@ -94,6 +95,10 @@ type RestartOptions struct {
 	Dir     string   `json:"dir,omitempty"`
 	// Mode is in which order it goes about things; empty: the instance's.
 	Mode Mode `json:"mode,omitempty"`
+	// MayMove and KeepAddresses say which of the addresses of the version before the
+	// new one must take over, instead of Config's. Not both.
+	MayMove       bool `json:"may_move,omitempty"`
+	KeepAddresses bool `json:"keep_addresses,omitempty"`
 	// Rollback starts what was executed before the last such change.
 	Rollback bool `json:"rollback,omitempty"`
 	// Rolling, of a pool: one process after the other. nil: as the instance
@@ -154,6 +159,7 @@ type GenerationStatus struct {
 	RSS         int64          `json:"rss_bytes"`   // resident memory of all its processes
 	Connections int            `json:"connections"` // accepted ones that are open
 	Sockets     []SocketStatus `json:"sockets"`
+	LetGo       []string       `json:"let_go,omitempty"` // addresses of the version before on which it does not listen
 	// Connected are the connections one by one, if they were asked for.
 	Connected []ConnectionStatus `json:"connected,omitempty"`
 }

@@ -30,6 +30,10 @@ type Config struct {
 
 	Mode         Mode          // of a restart that says nothing of it; empty: StartFirst
 	ReadyTimeout time.Duration // from launch to ready, else the restart is rolled back
+	// MayMove: a new version need not take over any of the addresses of the one
+	// before. KeepAddresses: it must, all. Neither: one at least.
+	MayMove, KeepAddresses bool
+
 	DrainTimeout time.Duration // from quiesce to the hammer; negative: never
 	KillAfter    time.Duration // from the stop signal to SIGKILL
 

@@ -122,7 +122,9 @@ func (f *fakeTracer) Launch(n int, spec stage2.Spec, held []*tracer.Held) (*trac
 	return f.live[n], nil
 }
 
-func (f *fakeTracer) Offered(held []*tracer.Held) int { return len(held) }
+func (f *fakeTracer) Offered(held []*tracer.Held) (n, addresses int) { return len(held), 0 }
+
+func (f *fakeTracer) NotKept(*tracer.Generation) []string { return nil }
 
 func (f *fakeTracer) Snapshot(*tracer.Generation) ([]*tracer.Held, error) { return nil, nil }
 

@@ -20,13 +20,11 @@ import (
 const exitInternal = 125
 
 // wanted makes the next generation, which is to execute p.
-func (s *Supervisor) wanted(p *program, m Mode, readyTimeout time.Duration) generation.RestartWanted {
+func (s *Supervisor) wanted(p *program, o RestartOptions) generation.RestartWanted {
 	n := s.machine.Next()
-	if m == "" {
-		m = s.cfg.Mode
-	}
+	m := cmp.Or(o.Mode, s.cfg.Mode)
 	s.bear(n, p)
-	return generation.RestartWanted{N: n, Mode: m.policy(), ReadyTimeout: readyTimeout}
+	return generation.RestartWanted{N: n, Mode: m.policy(), ReadyTimeout: o.ReadyTimeout, Addresses: s.cfg.addresses(o)}
 }
 
 func (s *Supervisor) bear(n int, p *program) *gen {
@@ -69,7 +67,7 @@ func (s *Supervisor) prepare(a generation.Prepare) {
 		s.call(func() {
 			if err != nil {
 				s.tracer.CloseHeld(held)
-				s.launched(g, nil, 0, err)
+				s.launched(g, nil, 0, 0, err)
 				return
 			}
 			if first {
@@ -138,7 +136,7 @@ func (s *Supervisor) launch(a generation.Launch) {
 	}
 	spec, err := s.spec(g)
 	if err != nil {
-		s.launched(g, nil, 0, err)
+		s.launched(g, nil, 0, 0, err)
 		return
 	}
 	held, moved := h.held, h.asides != nil
@@ -159,13 +157,13 @@ func (s *Supervisor) launch(a generation.Launch) {
 			asides, err = moveAside(s.cfg.Unlink, n)
 		}
 		var traced *tracer.Generation
-		offered := 0
+		offered, addresses := 0, 0
 		if err == nil {
 			offers := held
 			if offers == nil {
 				offers = kept
 			}
-			offered = s.tracer.Offered(offers)
+			offered, addresses = s.tracer.Offered(offers)
 			g.executes.Store(true)
 			fault.Point("launch")
 			traced, err = s.tracer.Launch(n, spec, offers)
@@ -193,7 +191,7 @@ func (s *Supervisor) launch(a generation.Launch) {
 					g.path, g.file = h.before.path, h.before.file
 				}
 			}
-			s.launched(g, traced, offered, err)
+			s.launched(g, traced, offered, addresses, err)
 			if !slices.Contains(s.handovers, h) {
 				s.tracer.CloseHeld(held) // it was over before they were known
 			}
@@ -217,7 +215,7 @@ func (s *Supervisor) spec(g *gen) (stage2.Spec, error) {
 	}, err
 }
 
-func (s *Supervisor) launched(g *gen, traced *tracer.Generation, offered int, err error) {
+func (s *Supervisor) launched(g *gen, traced *tracer.Generation, offered, addresses int, err error) {
 	g.traced = traced
 	if err != nil {
 		err = mapLaunchError(err)
@@ -231,7 +229,7 @@ func (s *Supervisor) launched(g *gen, traced *tracer.Generation, offered int, er
 		return
 	}
 	s.begun(g)
-	s.step(generation.Launched{N: g.n, Offered: offered})
+	s.step(generation.Launched{N: g.n, Offered: offered, Addresses: addresses})
 	if traced.NoNewPrivs && g.n == 1 {
 		s.publish(Event{Kind: EventWarning, Generation: g.n,
 			Reason: "no_new_privs had to be set: set-uid programs and file capabilities have no effect under hupt; run it with CAP_SYS_ADMIN if the program needs them"})

@@ -130,6 +130,7 @@ func (s *Supervisor) execute(a generation.Execute) {
 	pid := old.main
 	s.beside(func() {
 		asides, err := moveAside(s.cfg.Unlink, a.N)
+		offered, addresses := s.tracer.Offered(h.held)
 		if err == nil {
 			err = s.endOthers(old, pid)
 		}
@@ -151,7 +152,7 @@ func (s *Supervisor) execute(a generation.Execute) {
 			}
 			g.traced = traced
 			s.begun(g)
-			s.step(generation.Executed{N: a.N, Old: a.Old, Offered: len(h.held)})
+			s.step(generation.Executed{N: a.N, Old: a.Old, Offered: offered, Addresses: addresses})
 			s.tellEarly(g)
 		})
 	})

@@ -69,7 +69,7 @@ func NewPool(cfg Config) (*Pool, error) {
 		calls: make(chan func()), done: make(chan struct{}), panics: newPanics(),
 	}
 	var err error
-	p.tracer, err = tracer.New(tracer.Options{RestartSignal: cfg.RestartSignal, ReusePort: true, KillAtExit: cfg.KillAtExit, Catch: cfg.revives(), OnPanic: p.mishap})
+	p.tracer, err = tracer.New(tracer.Options{RestartSignal: cfg.RestartSignal, ReusePort: true, KillAtExit: cfg.KillAtExit, Catch: cfg.revives(), ByWord: cfg.Ready.Kind == ReadyNotify, OnPanic: p.mishap})
 	if err != nil {
 		return nil, mapLaunchError(err)
 	}

@@ -64,9 +64,9 @@ func (p *Pool) begin(o RestartOptions) (<-chan Event, func(), error) {
 func (p *Pool) restartAll(members []*member, o RestartOptions, rolling bool, sub *subscriber) {
 	began := time.Now()
 	var drains, running sync.WaitGroup
-	failures := make([]error, len(members))
+	failures, letGo := make([]error, len(members)), make([][]string, len(members))
 	for n, m := range members {
-		running.Go(func() { failures[n] = m.restart(o, &drains) })
+		running.Go(func() { letGo[n], failures[n] = m.restart(o, &drains) })
 		if !rolling {
 			continue
 		}
@@ -75,7 +75,7 @@ func (p *Pool) restartAll(members []*member, o RestartOptions, rolling bool, sub
 		}
 	}
 	running.Wait()
-	e := Event{Kind: EventConfirmed, After: time.Since(began).Seconds(), Processes: len(members)}
+	e := Event{Kind: EventConfirmed, After: time.Since(began).Seconds(), Processes: len(members), LetGo: union(letGo)}
 	var why []string
 	for n, err := range failures {
 		if err != nil {
@@ -83,7 +83,7 @@ func (p *Pool) restartAll(members []*member, o RestartOptions, rolling bool, sub
 		}
 	}
 	if len(why) > 0 {
-		e.Kind, e.Processes, e.Source, e.Reason = EventFailed, 0, FailedRestart, strings.Join(why, "; ")
+		e.Kind, e.Processes, e.LetGo, e.Source, e.Reason = EventFailed, 0, nil, FailedRestart, strings.Join(why, "; ")
 	}
 	p.call(func() {
 		defer p.free()
@@ -115,20 +115,25 @@ func (p *Pool) free() {
 	}
 }
 
-// restart restarts one member and waits for the decision. Its drain goes on.
-func (m *member) restart(o RestartOptions, drains *sync.WaitGroup) error {
+// restart restarts one member and waits for the decision, and for which addresses
+// were let go. Its drain goes on.
+func (m *member) restart(o RestartOptions, drains *sync.WaitGroup) (letGo []string, err error) {
 	select {
 	case <-m.started: // a pool may be restarted before the last of it is there
 	case <-m.ended:
 	}
 	events, cancel, err := m.Supervisor.Restart(o)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	decided := make(chan error, 1)
-	decide := func(err error) {
+	type decision struct {
+		letGo []string
+		err   error
+	}
+	decided := make(chan decision, 1)
+	decide := func(letGo []string, err error) {
 		select {
-		case decided <- err:
+		case decided <- decision{letGo, err}:
 		default: // it was, and what comes is about another restart
 		}
 	}
@@ -140,14 +145,15 @@ func (m *member) restart(o RestartOptions, drains *sync.WaitGroup) error {
 			case e.Kind == EventStarting && begun == 0:
 				begun = e.Generation
 			case e.Kind == EventConfirmed && e.Generation == begun:
-				decide(nil)
+				decide(e.LetGo, nil)
 			case e.Kind == EventFailed:
-				decide(errors.New(e.Reason))
+				decide(nil, errors.New(e.Reason))
 			}
 		}
-		decide(errors.New("it ended"))
+		decide(nil, errors.New("it ended"))
 	})
-	return <-decided
+	d := <-decided
+	return d.letGo, d.err
 }
 
 // current is the program that the member executes.

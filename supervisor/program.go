@@ -60,6 +60,8 @@ func (o RestartOptions) Validate() error {
 		return badOptions("the mode %q is none of start-first, stop-first and exec", o.Mode)
 	}
 	switch {
+	case o.MayMove && o.KeepAddresses:
+		return badOptions("a version that may move need not keep its addresses: only one of the two can be asked for")
 	case o.Dir != "" && !strings.HasPrefix(o.Dir, "/"):
 		return badOptions("the directory %q is not an absolute path", o.Dir)
 	case len(o.Command) > 0 && o.Command[0] == "":

@@ -38,7 +38,7 @@ func (s *Supervisor) begin(o RestartOptions) error {
 		}
 	}
 	s.systemd.reloading()
-	s.step(s.wanted(p, o.Mode, o.ReadyTimeout))
+	s.step(s.wanted(p, o))
 	return nil
 }
 

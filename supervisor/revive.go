@@ -122,7 +122,7 @@ func (s *Supervisor) reviveAfter(after time.Duration) {
 	s.keeper.pause = time.AfterFunc(after, func() {
 		s.call(func() {
 			if s.machine.Reviving() {
-				s.step(generation.ReviveDue{N: s.wanted(s.program, StartFirst, 0).N})
+				s.step(generation.ReviveDue{N: s.wanted(s.program, RestartOptions{Mode: StartFirst}).N})
 			}
 		})
 	})

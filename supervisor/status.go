@@ -52,6 +52,7 @@ func (s *Supervisor) Status(connections bool) Status {
 	paths := s.tracer.SocketPaths()
 	for i := range st.Generations {
 		open := s.fill(&st.Generations[i], gens[i].traced, mine[i], serves[i], sockets, paths)
+		st.Generations[i].letGo(s.tracer.NotKept(gens[i].traced))
 		if connections {
 			gens[i].conns.update(open, s.tracer.Conns(gens[i].traced))
 			st.Generations[i].Connected = gens[i].conns.list()

@@ -28,11 +28,12 @@ type Tracer interface {
 	Look(g *tracer.Generation, have []*tracer.Held) ([]*tracer.Held, error)
 	Merge(have, more []*tracer.Held) []*tracer.Held
 	Quiesce(g *tracer.Generation, held []*tracer.Held, goes bool) (left []int, err error)
-	Offered(held []*tracer.Held) int
 	MakeTwins(held []*tracer.Held)
 	Opened(g *tracer.Generation) bool
 	Late(g *tracer.Generation, held []*tracer.Held) (late []*tracer.Held, err error)
 	OfferLate(g *tracer.Generation, late []*tracer.Held)
+	Offered(held []*tracer.Held) (n, addresses int)
+	NotKept(g *tracer.Generation) []string
 	QuiesceRest(g *tracer.Generation, held []*tracer.Held) (left []int, err error)
 	Resume(g *tracer.Generation, held []*tracer.Held) (left []int, err error)
 	CanHold(g *tracer.Generation) bool
@@ -191,7 +192,7 @@ func New(cfg Config) (*Supervisor, error) {
 	// Before anything asks for a signal but CatchEarly, which has noted how they stood.
 	signals := stage2.InheritedSignals()
 	var s *Supervisor
-	tr, err := tracer.New(tracer.Options{RestartSignal: cfg.RestartSignal, KillAtExit: cfg.KillAtExit, Catch: cfg.revives(),
+	tr, err := tracer.New(tracer.Options{RestartSignal: cfg.RestartSignal, KillAtExit: cfg.KillAtExit, Catch: cfg.revives(), ByWord: cfg.Ready.Kind == ReadyNotify,
 		OnPanic: func(p *tracer.Panic, fatal bool) { s.mishap(p, fatal) }})
 	if err != nil {
 		return nil, mapLaunchError(err)
@@ -278,7 +279,7 @@ func (s *Supervisor) loop(sigs <-chan os.Signal) (p *tracer.Panic) {
 			p = v
 		}
 	}()
-	s.step(s.wanted(s.program, StartFirst, 0))
+	s.step(s.wanted(s.program, RestartOptions{Mode: StartFirst}))
 	for !s.ended {
 		fault.Point("loop")
 		select {

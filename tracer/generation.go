@@ -22,17 +22,19 @@ type Generation struct {
 	// to close.
 	Executable *os.File
 
-	notes  *notes // where what happens to it is told
-	procs  map[int]*process
-	words  int           // of the command that it is to execute
-	begun  bool          // it executed the program
-	told   atomic.Bool   // stage 2 runs, and may know what to execute
-	first  chan struct{} // closed then, or at the end of its first process
-	killed bool          // whatever it still bears is killed at birth
+	notes    *notes // where what happens to it is told
+	procs    map[int]*process
+	launched time.Time
+	words    int           // of the command that it is to execute
+	begun    bool          // it executed the program
+	told     atomic.Bool   // stage 2 runs, and may know what to execute
+	first    chan struct{} // closed then, or at the end of its first process
+	killed   bool          // whatever it still bears is killed at birth
 
 	forgotten bool            // nobody asks for it any more, though some of it may live
 	caught    []*Held         // of what it listens on, what nobody has asked for yet (see catch)
 	offers    []*offer        // held sockets that its binds may get
+	addresses int             // that these have, by which the generation before served
 	joined    []*Held         // sockets of its own that are shunned in groups of held ones
 	listening map[uint64]bool // inodes on which it called listen()
 	inherited map[uint64]bool // inodes of offered sockets that it had open at its start
@@ -58,8 +60,9 @@ type Generation struct {
 
 // offer is a held socket offered to a generation.
 type offer struct {
-	held  *Held
-	taken bool // some bind of the generation got it
+	held    *Held
+	taken   bool // some bind of the generation got it
+	address int  // the number, from 1, of the address by which it is served; 0: none
 	// nonBlock is the O_NONBLOCK that the generation wants for it, if that is known
 	// (see nonblock.go).
 	nonBlock, known bool
@@ -79,6 +82,8 @@ type Held struct {
 	Inode    uint64
 	Name     Name
 	PortZero bool // it was bound by asking for port 0
+
+	address string // where clients come to, in words; empty: it is the program's own (see addresses.go)
 
 	file     *socketFile // of a Unix socket with a path
 	nonBlock bool        // its O_NONBLOCK when it was taken
@@ -107,16 +112,21 @@ type Held struct {
 func (h *Held) counts() bool { return h.awaited || !h.Name.Datagram() }
 
 // Offered is how many of the held sockets a generation that is offered them is
-// expected to adopt.
-func (t *Tracer) Offered(held []*Held) (n int) {
+// expected to adopt, and by how many addresses the one before served.
+func (t *Tracer) Offered(held []*Held) (n, addresses int) {
 	t.Do(func() {
+		names := make(map[Name]bool)
 		for _, h := range held {
 			if h.FD >= 0 && h.counts() {
 				n++
 			}
+			if h.FD >= 0 && h.address != "" {
+				names[h.Name] = true
+			}
 		}
+		addresses = len(names)
 	})
-	return n
+	return n, addresses
 }
 
 // Progress is how far a new generation is on its way to serving.
@@ -125,6 +135,10 @@ type Progress struct {
 	Adopted   int // that it did
 	Listening int // sockets on which it called listen(), adopted or new
 	Waiting   int // of those, sockets on which it waits for connections
+
+	Addresses int    // by which the generation before served
+	Kept      int    // of these, those that it took over
+	LetGo     string // the others, in words
 }
 
 func (g *Generation) progress() (p Progress) {
@@ -154,6 +168,8 @@ func (g *Generation) progress() (p Progress) {
 			p.Adopted++
 		}
 	}
+	kept, letGo := g.kept()
+	p.Addresses, p.Kept, p.LetGo = g.addresses, kept, inWords(letGo)
 	return p
 }
 

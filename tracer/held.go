@@ -106,7 +106,10 @@ func (t *Tracer) snapshot(g *Generation, have []*Held, keep bool) (held []*Held,
 					t.fileFor(h) // it may have been renamed since
 				}
 				h.awaited = h.Name.udp() || h.Name.Datagram() && t.isAwaited(g, listener[inode], inode)
-				h.idle = g.settled && g.listening[inode] && !g.waiting[inode]
+				h.idle = g.settled && !t.byWord && g.listening[inode] && !g.waiting[inode]
+				if h.address = ""; t.isAddress(g, h) {
+					h.address = h.text()
+				}
 				seen[inode] = true
 				held = append(held, h)
 				h.kept = keep

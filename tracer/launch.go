@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -90,10 +91,9 @@ func newGeneration(number, words int, notes *notes, held []*Held) *Generation {
 		inherited: make(map[uint64]bool),
 		first:     make(chan struct{}),
 		words:     words,
+		launched:  time.Now(),
 	}
-	for _, h := range held {
-		g.offers = append(g.offers, &offer{held: h})
-	}
+	g.offered(held)
 	return g
 }
 

@@ -55,6 +55,7 @@ type Tracer struct {
 	injected    uint64
 	restartSig  unix.Signal
 	reusePort   bool
+	byWord      bool
 	catches     bool
 	helpers     map[int]func(unix.WaitStatus)
 	binding     map[Name]*task    // who is about to bind what others may share
@@ -81,6 +82,10 @@ type Options struct {
 	// Catch: a socket is taken hold of when a generation begins to listen on
 	// it, for Caught.
 	Catch bool
+
+	// ByWord: a generation serves when it says so, be it before it waits on what it
+	// listens on.
+	ByWord bool
 
 	// OnPanic hears of a fault of hupt's own at a stop, on a goroutine of its own.
 	// The task that stopped went on; fatal: the tracer is not to be trusted any
@@ -125,6 +130,7 @@ func New(o Options) (*Tracer, error) {
 		stops:      make(map[string]uint64),
 		restartSig: o.RestartSignal,
 		reusePort:  o.ReusePort,
+		byWord:     o.ByWord,
 		catches:    o.Catch,
 		binding:    make(map[Name]*task),
 		unlinking:  make(map[*task]bool),

@@ -186,6 +186,12 @@ type modeFlags struct {
 	Exec  bool  `help:"The program keeps its pid: when it has drained, its process executes the new version." xor:"mode"`
 }
 
+// moveFlags say which of the addresses of the version before a new one must take over.
+type moveFlags struct {
+	MayMove       bool `help:"A new version need not take over any address of the one before." xor:"addresses"`
+	KeepAddresses bool `help:"It must take over all of them, not just one." xor:"addresses"`
+}
+
 // mode is what was asked for; empty: nothing.
 func (f modeFlags) mode() supervisor.Mode {
 	if f.Exec {

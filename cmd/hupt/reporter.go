@@ -72,6 +72,8 @@ func (r *reporter) event(e supervisor.Event) {
 	switch {
 	case e.Cut > 0: // something was lost
 		l = levelQuiet
+	case len(e.LetGo) > 0: // who comes there is not served any more
+		l = levelNormal
 	case e.Kind == supervisor.EventStopped && !e.Asked: // it may not have said why
 		l = levelNormal
 	}

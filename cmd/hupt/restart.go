@@ -36,6 +36,7 @@ type restartCmd struct {
 	Unset []string `sep:"none" help:"Take a variable out of it." placeholder:"NAME"`
 	Chdir string   `help:"Another working directory." placeholder:"DIR"`
 	modeFlags
+	moveFlags
 	whose
 
 	rollback bool
@@ -49,13 +50,14 @@ type rollbackCmd struct {
 	Timeout     duration `help:"As of restart." placeholder:"DUR"`
 	JSON        bool     `name:"json" help:"Print events as lines of JSON."`
 	modeFlags
+	moveFlags
 	whose
 }
 
 // Run restarts with what was before.
 func (c *rollbackCmd) Run(std *streams) error {
 	r := restartCmd{Target: c.Target, WaitDrained: c.WaitDrained, NoWait: c.NoWait, Timeout: c.Timeout,
-		JSON: c.JSON, modeFlags: c.modeFlags, whose: c.whose, rollback: true}
+		JSON: c.JSON, modeFlags: c.modeFlags, moveFlags: c.moveFlags, whose: c.whose, rollback: true}
 	return r.Run(std, nil)
 }
 
@@ -65,7 +67,7 @@ func (c *restartCmd) options(other otherCommand) (supervisor.RestartOptions, err
 	if err != nil {
 		return supervisor.RestartOptions{}, err
 	}
-	o := supervisor.RestartOptions{ReadyTimeout: time.Duration(c.Timeout), Mode: c.mode(), Command: other, Env: env, Unset: c.Unset, Rollback: c.rollback, Rolling: c.Rolling}
+	o := supervisor.RestartOptions{ReadyTimeout: time.Duration(c.Timeout), Mode: c.mode(), MayMove: c.MayMove, KeepAddresses: c.KeepAddresses, Command: other, Env: env, Unset: c.Unset, Rollback: c.rollback, Rolling: c.Rolling}
 	if c.Timeout < 0 {
 		return o, usagef("--timeout must not be negative")
 	}

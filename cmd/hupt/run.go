@@ -47,6 +47,7 @@ type runCmd struct {
 	privileges
 	drainFlags
 	modeFlags
+	moveFlags
 	runtimeDir
 }
 
@@ -192,6 +193,8 @@ func (c *runCmd) config() (supervisor.Config, error) {
 		Command:       command,
 		Ready:         supervisor.Ready(c.Ready),
 		Mode:          c.mode(),
+		MayMove:       c.MayMove,
+		KeepAddresses: c.KeepAddresses,
 		ReadyTimeout:  time.Duration(c.ReadyTimeout),
 		DrainTimeout:  time.Duration(c.DrainTimeout),
 		Drain:         c.Drain,

@@ -79,7 +79,20 @@ func writeInstance(w io.Writer, who string, s *supervisor.Status, now time.Time)
 		}
 	}
 	table.Flush()
+	writeLetGo(w, s.Generations)
 	writeConnections(w, s.Generations)
+}
+
+// writeLetGo shows the addresses on which nobody listens any more.
+func writeLetGo(w io.Writer, generations []supervisor.GenerationStatus) {
+	for _, g := range generations {
+		for n, address := range g.LetGo {
+			if n == 0 {
+				fmt.Fprintf(w, "\n  generation %s let go of\n", number(g))
+			}
+			fmt.Fprintf(w, "    %s\n", printable(address))
+		}
+	}
 }
 
 // writeConnections shows the connections, if they were asked for.

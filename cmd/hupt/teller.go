@@ -102,7 +102,7 @@ func short(e supervisor.Event) string {
 	case supervisor.EventServing:
 		return "serving" + after(e)
 	case supervisor.EventConfirmed:
-		return fmt.Sprintf("generation %d serves: confirmed%s", e.Generation, after(e))
+		return fmt.Sprintf("generation %d serves: confirmed%s%s", e.Generation, after(e), letGo(e))
 	case supervisor.EventDraining:
 		return fmt.Sprintf("draining generation %d: %s…", e.Generation, left(e))
 	case supervisor.EventDrained:

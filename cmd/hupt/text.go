@@ -33,9 +33,9 @@ func describe(e supervisor.Event) string {
 		return fmt.Sprintf("%s serves%s", generation, after(e))
 	case supervisor.EventConfirmed:
 		if e.Processes != 0 {
-			return fmt.Sprintf("%s restarted%s", processes(e.Processes), after(e))
+			return fmt.Sprintf("%s restarted%s%s", processes(e.Processes), after(e), letGo(e))
 		}
-		return fmt.Sprintf("%s is confirmed%s", generation, after(e))
+		return fmt.Sprintf("%s is confirmed%s%s", generation, after(e), letGo(e))
 	case supervisor.EventScaled:
 		return fmt.Sprintf("scaled to %s%s", processes(e.Processes), after(e))
 	case supervisor.EventDraining:
@@ -126,6 +126,14 @@ func why(e supervisor.Event) string {
 		return ""
 	}
 	return ": " + printable(e.Reason)
+}
+
+// letGo says which addresses of the version before are served no more.
+func letGo(e supervisor.Event) string {
+	if len(e.LetGo) == 0 {
+		return ""
+	}
+	return "; it let go of " + printable(strings.Join(e.LetGo, ", "))
 }
 
 // after says how long since the restart began.

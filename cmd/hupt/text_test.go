@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -143,7 +144,7 @@ func TestRestartAsJSON(t *testing.T) {
 	}
 	for n, line := range lines {
 		var e supervisor.Event
-		if err := json.Unmarshal([]byte(line), &e); err != nil || e != restart[n] {
+		if err := json.Unmarshal([]byte(line), &e); err != nil || !reflect.DeepEqual(e, restart[n]) {
 			t.Errorf("line %d: %v, %+v", n, err, e)
 		}
 	}
