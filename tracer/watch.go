@@ -3,7 +3,9 @@ package tracer
 import (
 	"debug/buildinfo"
 	"fmt"
+	"maps"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -95,6 +97,9 @@ func (t *Tracer) inherit(g *Generation) {
 	if err != nil {
 		return
 	}
+	if len(g.offers) == 0 {
+		t.inheritFirst(g, sockets)
+	}
 	for _, o := range g.offers {
 		for _, inode := range sockets {
 			if inode == o.held.Inode && !o.taken {
@@ -108,6 +113,32 @@ func (t *Tracer) inherit(g *Generation) {
 		t.watch(g)
 		t.tell(Note{Kind: NoteProgress, Generation: g, Progress: g.progress()})
 	}
+}
+
+// inheritedTime is how long the first generation is watched for a wait on what it
+// inherited: hupt may have been given a socket that is nobody's concern.
+const inheritedTime = 30 * time.Second
+
+// inheritFirst is inherit for a generation that is offered nothing, since it comes after
+// none: whatever its first process has open and can be waited on for clients was inherited.
+func (t *Tracer) inheritFirst(g *Generation, sockets map[int]uint64) {
+	for fd, inode := range sockets {
+		if serves(g.Root, fd, true) {
+			g.inherited[inode] = true
+		}
+	}
+	if len(g.inherited) == 0 {
+		return
+	}
+	t.after(inheritedTime, func() {
+		if g.settled {
+			return
+		}
+		maps.DeleteFunc(g.inherited, func(inode uint64, _ bool) bool { return !g.waiting[inode] })
+		if !g.pending() {
+			t.unwatch(g)
+		}
+	})
 }
 
 // unwatch lets every task of g run at full speed again, those that are blocked
