@@ -94,7 +94,10 @@ func (s *Supervisor) report(r generation.Report) {
 	if e.Kind == EventFailed && r.N == 0 {
 		e.Source = FailedRevive // all others are about a generation
 	}
-	if e.Kind == EventConfirmed {
+	switch {
+	case e.Kind == EventFailed && r.N != 0 && r.N == s.trial.number:
+		e.Reason += s.causes()
+	case e.Kind == EventConfirmed:
 		e.LetGo = s.notKept(r.N)
 	}
 	if r.Kind == string(EventReviving) {

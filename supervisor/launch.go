@@ -24,6 +24,7 @@ func (s *Supervisor) wanted(p *program, o RestartOptions) generation.RestartWant
 	n := s.machine.Next()
 	m := cmp.Or(o.Mode, s.cfg.Mode)
 	s.bear(n, p)
+	s.trial = trial{number: n, program: p, mode: m}
 	return generation.RestartWanted{N: n, Mode: m.policy(), ReadyTimeout: o.ReadyTimeout, Addresses: s.cfg.addresses(o)}
 }
 

@@ -36,6 +36,7 @@ func (s *Supervisor) note(n tracer.Note) {
 		s.step(generation.Progressed{N: g.n, P: generation.Progress(n.Progress)})
 		s.lookAtSockets()
 	case tracer.NoteFailedCall:
+		s.trial.callFailed(g.n, n)
 		s.step(generation.CallFailed{N: g.n, Text: n.Text})
 	case tracer.NoteWarning:
 		s.publish(Event{Kind: EventWarning, Generation: g.n, Reason: n.Text})
@@ -43,6 +44,7 @@ func (s *Supervisor) note(n tracer.Note) {
 		if n.PID == g.main {
 			exit := exitOf(n.Status)
 			g.exit = &exit
+			s.trial.ended(g.n)
 		}
 		s.step(generation.Exited{N: g.n, Main: n.PID == g.main, Last: n.Last, Exit: exitOf(n.Status)})
 	case tracer.NoteRestartSignal:

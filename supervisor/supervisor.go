@@ -125,6 +125,7 @@ type Supervisor struct {
 	systemd        systemd
 	hooks          hooks
 	keeper         keeper
+	trial          trial
 	warned         map[string]bool
 }
 

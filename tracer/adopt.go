@@ -47,7 +47,7 @@ func (t *Tracer) onBind(k *task, si syscallInfo) {
 		t.portZero[inode] = true
 	} else if want.Family != unix.AF_UNIX && want.Address.Port() == 0 {
 		t.boundZero(inode, want.Address)
-		t.watchResult(k, "bind "+want.Text())
+		t.watchBind(k, want)
 		t.resume(k, 0)
 		return
 	}
@@ -76,7 +76,11 @@ func (t *Tracer) onBind(k *task, si syscallInfo) {
 	if datagram {
 		t.onBindDatagram(k, fd, inode, want)
 	}
-	t.watchResult(k, "bind "+want.Text())
+	fails := want
+	if datagram {
+		fails.Type = unix.SOCK_DGRAM
+	}
+	t.watchBind(k, fails)
 	if shares {
 		t.noteBinding(k, inode, name, func() bool { return k.isBoundTo(fd, inode, want) })
 	}
@@ -124,14 +128,19 @@ func (t *Tracer) boundZero(inode uint64, addr netip.AddrPort) {
 
 // watchResult tells the supervisor if the call that k is about to make fails,
 // while its generation is still to prove itself.
-func (t *Tracer) watchResult(k *task, call string) {
+func (t *Tracer) watchResult(k *task, call string) { t.watchCall(k, call, Name{}) }
+
+// watchBind is watchResult for a bind to an address.
+func (t *Tracer) watchBind(k *task, at Name) { t.watchCall(k, "bind "+at.Text(), at) }
+
+func (t *Tracer) watchCall(k *task, call string, at Name) {
 	g := k.proc.gen
 	if g.settled {
 		return
 	}
 	k.awaitsExit = func(v int64) {
 		if v < 0 && v > -4096 {
-			t.tell(Note{Kind: NoteFailedCall, Generation: g, PID: k.proc.pid,
+			t.tell(Note{Kind: NoteFailedCall, Generation: g, PID: k.proc.pid, Name: at, Errno: unix.Errno(-v),
 				Text: fmt.Sprintf("%s: %s", call, unix.Errno(-v).Error())})
 		}
 	}

@@ -24,7 +24,7 @@ func (t *Tracer) onBindPath(k *task, si syscallInfo, inode uint64, want Name) {
 	// epoll sets.
 	closeDuplicate(local)
 	if !adoptable {
-		t.watchResult(k, "bind "+want.Text())
+		t.watchBind(k, want)
 		t.resume(k, 0) // the kernel will say why not
 		return
 	}
@@ -44,7 +44,7 @@ func (t *Tracer) onBindPath(k *task, si syscallInfo, inode uint64, want Name) {
 		return true
 	}
 	if !k.mayCreate(at) {
-		t.watchResult(k, "bind "+want.Text())
+		t.watchBind(k, want)
 		t.resume(k, 0) // the kernel says no
 		return
 	}
@@ -71,7 +71,7 @@ func (t *Tracer) onBindPath(k *task, si syscallInfo, inode uint64, want Name) {
 	_, err = at.stat()
 	fresh := err == unix.ENOENT
 	noted := false
-	t.watchResult(k, "bind "+want.Text())
+	t.watchBind(k, want)
 	k.alsoAwaitExit(func(v int64) {
 		if v != 0 {
 			return

@@ -221,9 +221,10 @@ type Note struct {
 	Status     unix.WaitStatus
 	Last       bool
 	Signal     unix.Signal
-	Sender     int  // of NoteRestartSignal: who sent it, by our pid namespace; 0: not known
-	Kernel     bool // of NoteOutsideSignal: from the terminal
-	Name       Name
+	Sender     int        // of NoteRestartSignal: who sent it, by our pid namespace; 0: not known
+	Kernel     bool       // of NoteOutsideSignal: from the terminal
+	Name       Name       // of NoteAdopted, and of the bind of a NoteFailedCall
+	Errno      unix.Errno // of NoteFailedCall
 	Progress   Progress
 	Text       string
 }
