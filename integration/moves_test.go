@@ -59,6 +59,7 @@ func TestMoves(t *testing.T) {
 		begin := func(t *testing.T, more ...string) (*instance, *site, []int) {
 			s := newSite(t, named("python-http1.1"))
 			ports := []int{freePort(t), freePort(t), freePort(t)}
+			slices.Sort(ports)
 			s.ports("", ports[0], ports[1])
 			i := launchAt(t, s.dir, launch{flags: slices.Concat(flags, more), argv: s.argv(), env: s.env()})
 			await(t, "it serves", func() bool { return connects(ports[0]) && connects(ports[1]) })

@@ -1,6 +1,7 @@
 package tracer
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -83,6 +84,7 @@ func (g *Generation) kept() (n int, letGo []string) {
 			letGo = append(letGo, o.held.address)
 		}
 	}
+	slices.Sort(letGo) // sockets are in no order that means anything to people
 	return g.addresses - len(letGo), letGo
 }
 
