@@ -185,7 +185,13 @@ func (t *Tracer) Late(g *Generation, held []*Held) (late []*Held, err error) {
 func (t *Tracer) OfferLate(g *Generation, late []*Held) {
 	t.Do(func() {
 		for _, h := range late {
-			g.offers = append(g.offers, &offer{held: h})
+			o := &offer{held: h}
+			for _, e := range g.offers {
+				if e.held.Name == h.Name {
+					o.address = e.address
+				}
+			}
+			g.offers = append(g.offers, o)
 		}
 	})
 }
