@@ -26,7 +26,7 @@ type socketFile struct {
 	removed *Generation
 	// freed is the generation that was told so last: its own bind there does not fail.
 	freed *Generation
-	by      credentials // of who did
+	by    credentials // of who did
 	// replaced: another socket was bound there since. The number of its file may
 	// be that of the new one.
 	replaced bool
