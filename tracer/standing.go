@@ -17,9 +17,7 @@ var twinOptions = append(slices.Clone(sharedOptions), option{unix.SOL_SOCKET, un
 type standing struct {
 	settings settings
 	uid, gid uint32 // of the file
-	async    bool   // O_ASYNC
-	owner    struct{ kind, pid int32 }
-	signal   int // that the owner gets (F_SETSIG, fcntl(2)); 0: SIGIO
+	owner    owner
 }
 
 func standingOf(fd int) (s standing, err error) {
@@ -27,14 +25,20 @@ func standingOf(fd int) (s standing, err error) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return s, os.NewSyscallError("fstat", err)
 	}
-	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
-	if err != nil {
-		return s, os.NewSyscallError("fcntl(F_GETFL)", err)
+	s = standing{settings: readSettings(fd, twinOptions), uid: st.Uid, gid: st.Gid, owner: ownerOf(fd)}
+	if s.owner.pid != 0 && !ownedByUs(fd) {
+		s.owner = owner{}
 	}
-	s = standing{settings: readSettings(fd, twinOptions), uid: st.Uid, gid: st.Gid, async: flags&unix.O_ASYNC != 0}
-	unix.Syscall(unix.SYS_FCNTL, uintptr(fd), unix.F_GETOWN_EX, uintptr(unsafe.Pointer(&s.owner)))
-	s.signal, _ = unix.FcntlInt(uintptr(fd), unix.F_GETSIG, 0)
 	return s, nil
+}
+
+// ownedByUs reports whether the owner was set by somebody of hupt's own user. The kernel
+// lets a socket signal its owner by the rights of who set that: hupt must not set what
+// another user asked for.
+func ownedByUs(fd int) bool {
+	var by [2]uint32 // real and effective
+	_, _, e := unix.Syscall(unix.SYS_FCNTL, uintptr(fd), getOwnerUIDs, uintptr(unsafe.Pointer(&by[0])))
+	return e == 0 && int(by[0]) == os.Getuid() && int(by[1]) == os.Geteuid()
 }
 
 // give gives all of that to another socket, as far as hupt may.
@@ -45,12 +49,13 @@ func (s standing) give(fd int) {
 		unix.Fchown(fd, int(s.uid), int(s.gid))
 	}
 	if s.owner.pid != 0 {
-		unix.Syscall(unix.SYS_FCNTL, uintptr(fd), unix.F_SETOWN_EX, uintptr(unsafe.Pointer(&s.owner)))
+		ex := [2]int32{s.owner.kind, s.owner.pid}
+		unix.Syscall(unix.SYS_FCNTL, uintptr(fd), unix.F_SETOWN_EX, uintptr(unsafe.Pointer(&ex[0])))
 	}
-	if s.signal != 0 {
-		unix.FcntlInt(uintptr(fd), unix.F_SETSIG, s.signal)
+	if s.owner.signal != 0 {
+		unix.FcntlInt(uintptr(fd), unix.F_SETSIG, s.owner.signal)
 	}
-	if s.async {
+	if s.owner.async {
 		unix.FcntlInt(uintptr(fd), unix.F_SETFL, unix.O_ASYNC)
 	}
 }
