@@ -263,3 +263,30 @@ func TestPoolHangupWhileScaling(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 }
+
+// TestPoolRestartBesideGoing: a process that scaling takes away, and that is not done with
+// its connections, has no part in a restart.
+func TestPoolRestartBesideGoing(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, named("c-threads"))
+	i := start(s, "--multi", "3", "--drain=tcp", "--drain-timeout=600s")
+	i.serve(3)
+	// Each process has some of these, which are never asked anything.
+	for range 24 {
+		c, err := s.dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		fmt.Fprint(c, "GET / HTTP/1.1\r\n")
+	}
+	if out, code := i.hupt("scale", "2", "--no-wait"); code != 0 {
+		t.Fatalf("scale: exit code %d\n%s", code, out)
+	}
+	await(t, "it is scaled", func() bool { st := i.status(); return st.State == "running" && st.Processes == 2 })
+	s.deploy("v1")
+	i.restart()
+	if st := i.status(); st.Restarts != 1 || st.Rollbacks != 0 {
+		t.Errorf("%d restarts, %d rolled back\n%s", st.Restarts, st.Rollbacks, i.tail())
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -87,9 +88,14 @@ func bareSettings(t *testing.T, kind, version string, args ...string) (before, t
 	return i.seen(version), then
 }
 
+var device = regexp.MustCompile(` device=\S*`)
+
 // sameSettings compares two lists of settings.
 func sameSettings(t *testing.T, what, have, want string) {
 	t.Helper()
+	if os.Getuid() != 0 { // an ordinary user's hupt can't take a device off a socket again (socket(7))
+		have, want = device.ReplaceAllString(have, ""), device.ReplaceAllString(want, "")
+	}
 	if have != want {
 		t.Errorf("%s:\n%s", what, differences(strings.ReplaceAll(want, " ", "\n"), strings.ReplaceAll(have, " ", "\n")))
 	}

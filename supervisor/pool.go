@@ -175,7 +175,7 @@ func (p *Pool) gone(m *member, code int, err error) {
 	default:
 		p.ran = true
 	}
-	left := slices.DeleteFunc(slices.Clone(p.members), func(m *member) bool { return m.retiring })
+	left := p.staying()
 	if !p.stopping && !m.retiring && len(left) > 0 {
 		why := m.reason
 		if err != nil {

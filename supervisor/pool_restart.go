@@ -27,12 +27,17 @@ func (p *Pool) Restart(o RestartOptions) (events <-chan Event, cancel func(), er
 // busy says why nothing can be begun with the pool; nil if something can.
 func (p *Pool) busy() error {
 	switch {
-	case p.stopping || len(p.members) == 0:
+	case p.stopping || len(p.staying()) == 0:
 		return ErrStopping
 	case p.work != "":
 		return fmt.Errorf("%w: the instance is %s", ErrBusy, p.work)
 	}
 	return nil
+}
+
+// staying is the members that are not on their way out, as scaling has them.
+func (p *Pool) staying() []*member {
+	return slices.DeleteFunc(slices.Clone(p.members), func(m *member) bool { return m.retiring })
 }
 
 func (p *Pool) begin(o RestartOptions) (<-chan Event, func(), error) {
@@ -53,7 +58,7 @@ func (p *Pool) begin(o RestartOptions) (<-chan Event, func(), error) {
 	p.work = "restarting"
 	p.systemd.reloading()
 	sub := p.hub.subscribe()
-	members := slices.Clone(p.members)
+	members := p.staying()
 	p.panics.beside(func() { p.restartAll(members, o, rolling, sub) })
 	events, cancel := follow(&p.hub, sub)
 	return events, cancel, nil
@@ -85,14 +90,17 @@ func (p *Pool) restartAll(members []*member, o RestartOptions, rolling bool, sub
 	if len(why) > 0 {
 		e.Kind, e.Processes, e.LetGo, e.Source, e.Reason = EventFailed, 0, nil, FailedRestart, strings.Join(why, "; ")
 	}
+	var before *program
+	if o.Rollback {
+		before = programOf(members)
+	}
 	p.call(func() {
 		defer p.free()
 		if e.Kind == EventConfirmed {
 			p.restarts++
 			p.systemd.reloaded(fmt.Sprintf("%d processes restarted", len(members)))
-			p.program = p.program.changed(o)
-			if o.Rollback {
-				p.program = members[0].current()
+			if p.program = p.program.changed(o); before != nil {
+				p.program = before
 			}
 		} else {
 			p.rollbacks++
@@ -156,10 +164,14 @@ func (m *member) restart(o RestartOptions, drains *sync.WaitGroup) (letGo []stri
 	return d.letGo, d.err
 }
 
-// current is the program that the member executes.
-func (s *Supervisor) current() (p *program) {
-	s.call(func() { p = s.program })
-	return p
+// programOf is the program that the members execute. Any of them may have ended.
+func programOf(members []*member) (p *program) {
+	for _, m := range members {
+		if m.call(func() { p = m.program }) {
+			return p
+		}
+	}
+	return nil
 }
 
 // Scale makes the pool have n processes, and tells of it until that is so. A
@@ -188,7 +200,7 @@ func (p *Pool) scale(n int, sub *subscriber) {
 	began := time.Now()
 	var born, going []*member
 	p.call(func() {
-		stay := slices.DeleteFunc(slices.Clone(p.members), func(m *member) bool { return m.retiring })
+		stay := p.staying()
 		for range n - len(stay) {
 			born = append(born, p.grow())
 		}

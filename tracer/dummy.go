@@ -56,6 +56,18 @@ func newDummy(held *Held) (*dummy, error) {
 	return d, nil
 }
 
+// isDummy reports whether socket inode stands in for another one in some generation.
+func (t *Tracer) isDummy(inode uint64) bool {
+	for _, g := range t.generations {
+		for _, d := range g.dummies {
+			if d.inode == inode {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // open makes one that is no twin.
 func (d *dummy) open() (err error) {
 	kind := d.kind | unix.SOCK_CLOEXEC

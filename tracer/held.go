@@ -71,7 +71,7 @@ func (t *Tracer) snapshot(g *Generation, have []*Held, keep bool) (held []*Held,
 				continue
 			}
 			for fd, inode := range sockets {
-				if seen[inode] {
+				if seen[inode] || t.isDummy(inode) { // which look like what they stand in for
 					continue
 				}
 				// A dump may miss a socket while others come and go.
