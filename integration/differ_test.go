@@ -23,9 +23,7 @@ const differGroup = 10
 
 // openKinds are kinds of steps that are left out in all roles until a fault is mended.
 var openKinds = []struct{ name, reason string }{
-	{"early-listen", "open, readiness: a socket that is closed again before the version serves, or whose listen() failed, is waited for until the restart fails"},
 	{"held-polled", "open, held: what hupt has a duplicate of stays in an epoll set when the program closes it, and tells of events there"},
-	{"masked-hangup", "open, signals: a HUP from a child that ended is taken for one from outside if it was masked for more than a second, and restarts"},
 	{"listen-again", "open, draining: listen() on a socket that was bound beside a listener that was closed since gives EADDRINUSE, as hupt holds that"},
 	{"shut-stand-ins", "open, stand-ins: after a shutdown(), poll() gives POLLIN for those of AF_UNIX, not for TCP"},
 	{"old-paths", "open, Unix: a path that a draining version unlinks is still there for itself, though nobody else has the socket"},

@@ -176,3 +176,26 @@ func TestSystemd(t *testing.T) {
 	i.signal(unix.SIGTERM)
 	awaitTold("STOPPING=1")
 }
+
+// TestReadyWithoutClosed: what a version listened on and has no more is not waited for.
+func TestReadyWithoutClosed(t *testing.T) {
+	t.Parallel()
+	for _, model := range []string{"closed", "later", "failed", "child"} {
+		t.Run(model, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, c("closes", "closes", "model="+model))
+			s.v.tag, s.v.check = bodyTag, checkBody
+			i := start(s)
+			run := begin(t, paced(s))
+			for n := range 2 {
+				version := fmt.Sprintf("v%d", n+1)
+				s.deploy(version)
+				i.restart("--timeout", readyLimit.String())
+				if who := s.awaitAnswer(); who.version != version {
+					t.Errorf("%s answers, not %s", who.version, version)
+				}
+			}
+			noneFailed(t, model, run.Stop())
+		})
+	}
+}

@@ -255,6 +255,7 @@ func (t *Tracer) adopt(k *task, inode uint64, o *offer) error {
 		return err
 	}
 	o.dropWill()
+	o.closed = false
 	o.taken, o.held.adopted, o.held.last, o.will = true, true, time.Now(), w
 	t.wantsFlag(k, o, slices.ContainsFunc(table.Sockets, func(s fdtable.FD) bool { return s.NonBlock }))
 	delete(g.listening, inode) // at a rename, it may have listened already

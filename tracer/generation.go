@@ -45,6 +45,7 @@ type Generation struct {
 	hungUp    bool            // a restart signal to another user's process was kept from it, which was told
 	full      bool            // more of it is not held than there is room for, which was told
 	gathers   map[uint64]bool // Unix datagram sockets that it bound before it served; true: some task waited on it
+	looks     bool            // whether it has what it listens on is to be looked at again (see closed.go)
 	watching  bool            // its tasks stop at every system call, until they wait on what they listen on
 	guarded   bool            // it was launched with traps for what takes a path away
 	opened    bool            // it has come to listen on something since it was last looked at
@@ -62,6 +63,7 @@ type Generation struct {
 type offer struct {
 	held    *Held
 	taken   bool // some bind of the generation got it
+	closed  bool // and it has it no more, and never waited on it
 	address int  // the number, from 1, of the address by which it is served; 0: none
 	// nonBlock is the O_NONBLOCK that the generation wants for it, if that is known
 	// (see nonblock.go).
@@ -160,7 +162,7 @@ func (g *Generation) progress() (p Progress) {
 		}
 	}
 	for _, o := range g.offers {
-		if !o.held.counts() || o.held.FD < 0 && !o.taken || apart && (o.held.other || g.others[o.held.Inode]) {
+		if !o.held.counts() || o.closed || o.held.FD < 0 && !o.taken || apart && (o.held.other || g.others[o.held.Inode]) {
 			continue
 		}
 		p.Offered++

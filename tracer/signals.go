@@ -143,11 +143,17 @@ func (t *Tracer) keepFromOther(k *task, sig unix.Signal, si siginfo) bool {
 }
 
 // recently is how long a process that ended is remembered as one of ours: a
-// `(kill -HUP $PPID)` has often ended when its signal is delivered.
-const recently = time.Second
+// `(kill -HUP $PPID)` has often ended when its signal is delivered. A signal that is
+// masked comes much later; then it was one of ours if nobody has the number since, as
+// far as is known.
+const (
+	recently = time.Second
+	longAgo  = 10 * time.Second
+)
 
 func (t *Tracer) ours(pid int) bool {
-	return t.procs[pid] != nil || time.Since(t.ended[pid]) < recently
+	ended := time.Since(t.ended[pid])
+	return t.procs[pid] != nil || ended < recently || ended < longAgo && unix.Kill(pid, 0) == unix.ESRCH
 }
 
 // rememberEnded notes that a process of ours ended.
@@ -155,7 +161,7 @@ func (t *Tracer) rememberEnded(pid int) {
 	const limit = 4096
 	now := time.Now()
 	if len(t.ended) >= limit {
-		maps.DeleteFunc(t.ended, func(_ int, at time.Time) bool { return now.Sub(at) >= recently })
+		maps.DeleteFunc(t.ended, func(_ int, at time.Time) bool { return now.Sub(at) >= longAgo })
 	}
 	t.ended[pid] = now
 }

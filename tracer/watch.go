@@ -70,6 +70,12 @@ func (t *Tracer) onListen(k *task, si syscallInfo) {
 	t.watchResult(k, "listen")
 	if ok {
 		t.opens(k, fd)
+		k.alsoAwaitExit(func(v int64) {
+			if v < 0 && g.listening[inode] && !g.waiting[inode] && !g.settled {
+				delete(g.listening, inode)
+				t.progressed(g)
+			}
+		})
 	}
 	t.resume(k, 0)
 }
@@ -206,10 +212,12 @@ func (t *Tracer) watchEntry(k *task, si syscallInfo) (stays bool) {
 	if !seen {
 		return stays
 	}
-	if !g.pending() {
-		t.unwatch(g)
+	if g.pending() {
+		t.forgetClosed(g)
 	}
-	t.tell(Note{Kind: NoteProgress, Generation: g, Progress: g.progress()})
+	if t.progressed(g); g.pending() {
+		t.awaitsLess(g)
+	}
 	return stays
 }
 
